@@ -1,0 +1,6 @@
+//! (to be written)
+
+/// Runs the command line.
+pub fn run() -> std::process::ExitCode {
+    std::process::ExitCode::SUCCESS
+}

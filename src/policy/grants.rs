@@ -1,0 +1,219 @@
+//! [`Grants`]: the permission views, and their columns, that one principal may use now.
+//!
+//! Grants hold no user id and no role: two principals with the same grants share every rewrite. What
+//! differs between them travels beside the query as settings or parameters.
+
+use std::fmt;
+
+/// A schema-qualified relation name, already folded as PostgreSQL folds it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RelationName {
+    /// Schema, such as `public`.
+    pub schema: String,
+    /// Relation, such as `invoices`.
+    pub name: String,
+}
+
+impl RelationName {
+    /// `schema.name` of two folded names.
+    pub fn new(schema: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            schema: schema.into(),
+            name: name.into(),
+        }
+    }
+
+    /// Both parts quoted, ready to be put into SQL.
+    pub fn quoted(&self) -> String {
+        format!(
+            "{}.{}",
+            quote_identifier(&self.schema),
+            quote_identifier(&self.name)
+        )
+    }
+}
+
+impl fmt::Display for RelationName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.schema, self.name)
+    }
+}
+
+/// An identifier in double quotes, inner quotes doubled (PostgreSQL manual, section 4.1.1).
+pub fn quote_identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// What kind of type a column has (`pg_type.typtype`, arrays told apart).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TypeKind {
+    /// An array of anything.
+    Array,
+    /// A built-in base type of `pg_catalog`.
+    Builtin,
+    /// A row type.
+    Composite,
+    /// A domain: its checks can run code.
+    Domain,
+    /// An enum.
+    Enum,
+    /// A base type of an extension or of the customer, ranges, and anything else.
+    Other,
+}
+
+/// A column's type.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ColumnType {
+    /// `pg_type.typname`, such as `int4`, `numeric`, `_text`.
+    pub name: String,
+    /// As `format_type` shows it, such as `character varying(20)`; for people and agents.
+    pub display: String,
+    /// Its kind.
+    pub kind: TypeKind,
+}
+
+impl ColumnType {
+    /// A built-in base type by its `pg_type.typname`.
+    pub fn builtin(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            display: name.to_owned(),
+            kind: TypeKind::Builtin,
+        }
+    }
+}
+
+/// One column a principal may read.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct GrantedColumn {
+    /// Its name, exactly as in the view (case as stored).
+    pub name: String,
+    /// Its type.
+    pub type_: ColumnType,
+}
+
+/// Where a shadow gets its rows from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ShadowSource {
+    /// `enforcement = "barrier"`: views that `rowgate apply` installed.
+    Installed {
+        /// The `security_barrier` view.
+        sealed: RelationName,
+        /// The same view without the barrier, for queries proved silent.
+        open: RelationName,
+    },
+    /// `enforcement = "inline"`: the view's body itself, put into an `AS MATERIALIZED` CTE.
+    Inline(InlineBody),
+}
+
+/// A view body with holes for the principal; the shadow fills them with parameters.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct InlineBody {
+    /// SQL text between the holes; one more piece than there are holes.
+    pub pieces: Vec<String>,
+    /// What each hole takes.
+    pub holes: Vec<PrincipalField>,
+}
+
+/// A fact about the principal that a view body reads, passed as one bound parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PrincipalField {
+    /// `rowgate.attributes(name)`'s source: a JSON object of string lists, `$n::jsonb`.
+    Attributes,
+    /// `rowgate.permissions()`, `$n::text[]`.
+    Permissions,
+    /// `rowgate.roles()`, `$n::text[]`.
+    Roles,
+    /// `rowgate.tags()`, `$n::text[]`.
+    Tags,
+    /// `rowgate.user_id()`, `$n::text`; empty becomes NULL in the body.
+    UserId,
+}
+
+impl PrincipalField {
+    /// The cast its parameter carries in the final SQL.
+    pub fn type_name(self) -> &'static str {
+        match self {
+            PrincipalField::Attributes => "jsonb",
+            PrincipalField::Permissions | PrincipalField::Roles | PrincipalField::Tags => "text[]",
+            PrincipalField::UserId => "text",
+        }
+    }
+}
+
+/// One table a principal may read.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct GrantedTable {
+    /// The name the agent uses.
+    pub relation: RelationName,
+    /// The visible columns, in the view's order. The shadow selects exactly these.
+    pub columns: Vec<GrantedColumn>,
+    /// The table's primary key if all its columns are visible (for `GROUP BY id`), else empty.
+    pub primary_key: Vec<String>,
+    /// Where the rows come from.
+    pub source: ShadowSource,
+}
+
+/// Identifies a set of grants; part of the rewrite cache's key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GrantsFingerprint(pub [u8; 16]);
+
+/// The permission views, and their columns, that one principal may use now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grants {
+    tables: Vec<GrantedTable>,
+    search_path: Vec<String>,
+    extra_functions: Vec<String>,
+    fingerprint: GrantsFingerprint,
+}
+
+impl Grants {
+    /// Grants over `tables`; unqualified names are looked up along `search_path`, in order. `extra_functions`
+    /// are `schema.name`s a policy allows beside the list.
+    pub fn new(
+        mut tables: Vec<GrantedTable>,
+        search_path: Vec<String>,
+        extra_functions: Vec<String>,
+    ) -> Self {
+        use sha2::{Digest, Sha256};
+        tables.sort_by(|a, b| a.relation.cmp(&b.relation));
+        // `Debug` of plain data is a faithful, unambiguous rendering: strings are quoted and escaped.
+        let digest = Sha256::digest(format!("{tables:?}{search_path:?}{extra_functions:?}"));
+        let mut fingerprint = [0; 16];
+        fingerprint.copy_from_slice(&digest[..16]);
+        Self {
+            tables,
+            search_path,
+            extra_functions,
+            fingerprint: GrantsFingerprint(fingerprint),
+        }
+    }
+
+    /// Every granted table, sorted by name.
+    pub fn tables(&self) -> &[GrantedTable] {
+        &self.tables
+    }
+
+    /// The table a name means: `schema.name`, or `name` along the search path.
+    pub fn table(&self, schema: Option<&str>, name: &str) -> Option<&GrantedTable> {
+        let find = |schema: &str| {
+            self.tables
+                .iter()
+                .find(|t| t.relation.schema == schema && t.relation.name == name)
+        };
+        match schema {
+            Some(schema) => find(schema),
+            None => self.search_path.iter().find_map(|schema| find(schema)),
+        }
+    }
+
+    /// Functions the policy allows beside the built-in list.
+    pub fn extra_functions(&self) -> &[String] {
+        &self.extra_functions
+    }
+
+    /// The cache key part.
+    pub fn fingerprint(&self) -> GrantsFingerprint {
+        self.fingerprint
+    }
+}
