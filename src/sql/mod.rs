@@ -7,6 +7,7 @@
 //! Nothing outside this module can make a [`VerifiedQuery`], and `upstream` accepts nothing else.
 
 mod lists;
+pub mod statement;
 mod verify;
 
 use crate::error::Refusal;
