@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod app;
 pub mod audit;
 pub mod cli;
 pub mod config;
@@ -24,5 +25,6 @@ pub mod policy;
 pub mod provider;
 pub mod session;
 pub mod sql;
+pub mod telemetry;
 pub mod upstream;
 pub mod wire;

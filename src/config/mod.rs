@@ -1,1 +1,314 @@
-//! (to be written)
+//! `rowgate.toml`: as written (`raw`) and as checked ([`Config`]). Only `app` and `cli` know it.
+
+use crate::limits::Limits;
+use secrecy::SecretString;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A configuration in which every key has been checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// TLS towards clients.
+    pub tls: Option<Tls>,
+    /// The database behind.
+    pub upstream: Upstream,
+    /// Where the filter lives.
+    pub enforcement: Enforcement,
+    /// The folder of permission views.
+    pub views: PathBuf,
+    /// Who may connect.
+    pub logins: BTreeMap<String, Login>,
+    /// Which signed tokens are accepted.
+    pub tokens: Option<Tokens>,
+    /// The per-statement token comment.
+    pub statement_token: StatementToken,
+    /// Where roles and permissions come from, in order.
+    pub providers: Vec<Provider>,
+    /// The audit log.
+    pub audit: Audit,
+    /// What a principal needs to be let in at all.
+    pub gate: Gate,
+    /// The bounds.
+    pub limits: Limits,
+}
+
+/// Certificate and key shown to clients.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// PEM file with the certificate chain.
+    pub cert: PathBuf,
+    /// PEM file with the private key.
+    pub key: PathBuf,
+    /// Refuse connections without TLS.
+    pub require: bool,
+}
+
+/// Where the filter lives (DESIGN section 4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enforcement {
+    /// In `security_barrier` views that `rowgate apply` installs.
+    Barrier,
+    /// In the query itself, materialized; nothing is installed.
+    Inline,
+}
+
+/// The database behind the gate.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// Host name, address, or the folder of a Unix socket (starts with `/`).
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Database name; also the one clients name.
+    pub database: String,
+    /// The low-privilege login queries run as.
+    pub user: String,
+    /// Its password.
+    pub password: Option<SecretString>,
+    /// The login superusers' queries run as; without it a superuser is refused.
+    pub superuser_user: Option<String>,
+    /// Its password.
+    pub superuser_password: Option<SecretString>,
+    /// The login `rowgate apply` uses (it creates roles and views); the database's owner or superuser.
+    pub admin_user: Option<String>,
+    /// Its password.
+    pub admin_password: Option<SecretString>,
+    /// TLS towards the database.
+    pub tls: UpstreamTls,
+    /// Most connections of the pool.
+    pub pool_size: usize,
+    /// How long a request waits for one.
+    pub pool_wait: Duration,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+}
+
+/// TLS towards the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UpstreamTls {
+    /// None; the default only for a loopback address or a Unix socket.
+    Off,
+    /// Certificate and host name verified, against `ca` or else the system's roots.
+    Verify {
+        /// PEM file with the roots to trust.
+        ca: Option<PathBuf>,
+    },
+}
+
+/// One login of `[logins]`.
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// How it proves itself.
+    pub proof: Proof,
+    /// Whose rows it sees when it names nobody; its own name by default, nobody if it may delegate.
+    pub user_id: Option<String>,
+    /// May name an end user without a signature.
+    pub may_delegate: bool,
+    /// May be a superuser if a provider says so.
+    pub superuser: bool,
+}
+
+/// How a login proves itself.
+#[derive(Debug, Clone)]
+pub enum Proof {
+    /// A password; SCRAM on the wire.
+    Password(SecretString),
+    /// PostgreSQL's verifier text, `SCRAM-SHA-256$...`.
+    Scram(SecretString),
+    /// A signed token for each end user, sent as the password.
+    Token,
+}
+
+/// Which signed tokens are accepted.
+#[derive(Debug, Clone)]
+pub struct Tokens {
+    /// Each with exactly one algorithm.
+    pub keys: Vec<TokenKey>,
+    /// `iss` must be this.
+    pub issuer: Option<String>,
+    /// `aud` must contain this.
+    pub audience: String,
+    /// Clock skew allowed.
+    pub leeway: Duration,
+    /// Longest life a token may have.
+    pub lifetime_max: Duration,
+    /// Ask for a token only over TLS.
+    pub require_tls: bool,
+}
+
+/// One verification key.
+#[derive(Debug, Clone)]
+pub struct TokenKey {
+    /// `kid`; a token naming a key is checked with that one only.
+    pub id: Option<String>,
+    /// The one algorithm it is for.
+    pub algorithm: TokenAlgorithm,
+    /// The secret, or the public key as PEM.
+    pub material: SecretString,
+}
+
+/// The algorithms there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenAlgorithm {
+    /// ECDSA P-256.
+    Es256,
+    /// Ed25519.
+    EdDsa,
+    /// HMAC-SHA-256.
+    Hs256,
+    /// RSA PKCS#1 v1.5 with SHA-256.
+    Rs256,
+}
+
+/// The per-statement token comment.
+#[derive(Debug, Clone, Default)]
+pub struct StatementToken {
+    /// Off by default.
+    pub enabled: bool,
+    /// Logins that may use it; empty = all.
+    pub logins: Vec<String>,
+}
+
+/// One entry of `[[providers]]`.
+#[derive(Debug, Clone)]
+pub struct Provider {
+    /// Its name in messages, `explain` and the audit.
+    pub name: String,
+    /// What it is.
+    pub kind: ProviderKind,
+}
+
+/// The kinds of provider.
+#[derive(Debug, Clone)]
+pub enum ProviderKind {
+    /// A JSON or TOML file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// How long the last good content may serve after the file became unreadable.
+        stale_max: Duration,
+    },
+    /// Queries on the customer's own tables.
+    Sql(Box<SqlProvider>),
+}
+
+/// The `sql` provider's settings.
+#[derive(Debug, Clone)]
+pub struct SqlProvider {
+    /// Host, port, database, TLS: those of `[upstream]` unless given.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Database name.
+    pub database: String,
+    /// Its own login.
+    pub user: String,
+    /// Its password.
+    pub password: Option<SecretString>,
+    /// TLS towards it.
+    pub tls: UpstreamTls,
+    /// `$1` = user id; one column of role names.
+    pub roles: Option<String>,
+    /// `$1` = user id; one column of permissions.
+    pub permissions: Option<String>,
+    /// `$1` = user id; two columns, name and value.
+    pub attributes: Option<String>,
+    /// `$1` = user id; one boolean.
+    pub superuser: Option<String>,
+    /// `$1` = role names (`text[]`); one column of permissions.
+    pub role_permissions: Option<String>,
+    /// Most connections.
+    pub pool_size: usize,
+    /// How long an answer may take, connecting included.
+    pub timeout: Duration,
+    /// How long an answer may be reused; zero = asked for every statement.
+    pub cache: Duration,
+    /// LISTEN on `rowgate_invalidate` to drop cached answers at once.
+    pub listen: bool,
+}
+
+/// The audit log.
+#[derive(Debug, Clone)]
+pub struct Audit {
+    /// Where lines go.
+    pub sink: AuditSink,
+    /// Refuse what cannot be recorded.
+    pub required: bool,
+    /// Also write parameter values.
+    pub parameters: bool,
+    /// Longest SQL text kept whole.
+    pub sql_bytes_max: usize,
+}
+
+/// Where audit lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuditSink {
+    /// A file, appended to.
+    File(PathBuf),
+    /// Standard output.
+    Stdout,
+}
+
+/// What a principal needs to be let in at all.
+#[derive(Debug, Clone, Default)]
+pub struct Gate {
+    /// A permission, checked at login and for each statement.
+    pub connect_requires: Option<String>,
+}
+
+impl Config {
+    /// Reads and checks a file. Relative paths in it are relative to it.
+    ///
+    /// # Errors
+    /// Every problem found, not only the first.
+    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        Err(ConfigErrors {
+            file: path.to_owned(),
+            problems: Vec::new(),
+        })
+    }
+}
+
+/// Everything wrong with a configuration file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigErrors {
+    /// The file.
+    pub file: PathBuf,
+    /// Each problem, in the order of the file's keys.
+    pub problems: Vec<Problem>,
+}
+
+/// One thing wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The key, such as `logins.bob.password`.
+    pub key: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+impl std::fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{}: {} problem(s)",
+            self.file.display(),
+            self.problems.len()
+        )?;
+        for problem in &self.problems {
+            write!(f, "\n  {}: {}", problem.key, problem.message)?;
+            if let Some(hint) = &problem.hint {
+                write!(f, "\n    hint: {hint}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigErrors {}

@@ -1,0 +1,91 @@
+//! What the audit says about a request: one [`AuditRecord`] before its first row, one [`Outcome`] after.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Names one request, in the audit, the log and what the caller is told about a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId {
+    process: u64,
+    number: u64,
+}
+
+impl RequestId {
+    /// The next one: unique within the process, and across processes as far as 64 random bits are.
+    pub fn next() -> Self {
+        static PROCESS: OnceLock<u64> = OnceLock::new();
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
+        Self {
+            process: *PROCESS.get_or_init(rand::random),
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}-{:x}", self.process, self.number)
+    }
+}
+
+/// Whether the request was let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// It was run.
+    Allow,
+    /// It was refused by rule ([`crate::error::Reason`]), or failed on our side before it ran.
+    Refuse,
+}
+
+/// One request, written before its first row leaves.
+#[derive(Debug, Clone)]
+pub struct AuditRecord {
+    /// Shared with the [`Outcome`].
+    pub request_id: RequestId,
+    /// The session's number in this process.
+    pub session: u64,
+    /// The client's address.
+    pub peer: Option<SocketAddr>,
+    /// The client's own word for itself.
+    pub application_name: Option<String>,
+    /// Who opened the connection.
+    pub login: String,
+    /// Whose rows.
+    pub user_id: String,
+    /// Role names; empty when the request failed before they were known.
+    pub roles: Vec<String>,
+    /// Whether the principal is a superuser.
+    pub superuser: bool,
+    /// The caller's text, whole; the log cuts what is longer than its bound and keeps length and hash.
+    pub sql: String,
+    /// The final text; only its SHA-256 is written.
+    pub final_sql: Option<String>,
+    /// The tables read, `schema.name`.
+    pub tables: Vec<String>,
+    /// `sealed`, `open` or `inline`.
+    pub form: Option<&'static str>,
+    /// The policy's version.
+    pub policy_version: u64,
+    /// Allow or refuse.
+    pub decision: Decision,
+    /// The slug of the reason or fault; `None` when allowed.
+    pub reason: Option<&'static str>,
+    /// The parameters' text forms; written only if `audit.parameters = true`.
+    pub parameters: Vec<Option<String>>,
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Rows sent.
+    pub rows: u64,
+    /// Bytes sent.
+    pub bytes: u64,
+    /// From the request's arrival to its end.
+    pub duration: Duration,
+    /// The error's SQLSTATE, if it ended with one.
+    pub sqlstate: Option<String>,
+}
