@@ -1,0 +1,6 @@
+//! The embedded cluster and the demo command, as a person meets them.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod cluster;
