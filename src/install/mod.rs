@@ -34,9 +34,10 @@ fn list(errors: &[PolicyError]) -> String {
 }
 
 fn database_message(error: &tokio_postgres::Error) -> String {
-    error
-        .as_db_error()
-        .map_or_else(|| error.to_string(), |db| format!("{}: {}", db.code().code(), db.message()))
+    error.as_db_error().map_or_else(
+        || error.to_string(),
+        |db| format!("{}: {}", db.code().code(), db.message()),
+    )
 }
 
 /// The roles that own and read what is installed.

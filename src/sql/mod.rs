@@ -7,6 +7,11 @@
 //! Nothing outside this module can make a [`VerifiedQuery`], and `upstream` accepts nothing else.
 
 mod lists;
+mod names;
+mod parse;
+mod rewrite;
+mod scope;
+mod shadow;
 pub mod statement;
 mod verify;
 
@@ -65,4 +70,46 @@ pub struct Options {
     pub limits: Limits,
     /// Whether the open form may be used where it is proved (barrier enforcement only).
     pub open_allowed: bool,
+}
+
+/// Admits one statement: what comes out may be sent upstream, for a principal with these grants.
+///
+/// Runs on a stack of its own size: trees are as deep as a chain of operators is long, and the parsers'
+/// trees are walked, compared and dropped recursively.
+///
+/// # Errors
+/// Every refusal of this gate; positions count characters of `text`.
+///
+/// # Security
+/// The result reads nothing but `grants`: every relation in it is a shadow or a WITH query over shadows, checked
+/// by two parsers; see the module documentation.
+pub fn admit(text: &str, grants: &Grants, options: &Options) -> Result<VerifiedQuery, Refusal> {
+    stacker::grow(STACK_BYTES, || admit_here(text, grants, options))
+}
+
+/// Address space for one admission; touched only as deep as the query is.
+const STACK_BYTES: usize = 64 * 1024 * 1024;
+
+fn admit_here(text: &str, grants: &Grants, options: &Options) -> Result<VerifiedQuery, Refusal> {
+    statement::check_bounds(text, &options.limits)?;
+    let parse::Parsed {
+        mut query,
+        names,
+        cte_names,
+        parameters,
+    } = parse::parse(text, &options.limits)?;
+    verify::same_meaning(text, &query.to_string())?;
+    let mut rewriter = rewrite::Rewriter::new(grants, text, names, cte_names);
+    rewriter.query(&mut query)?;
+    let used = rewriter.into_used();
+    shadow::hoist_with(&mut query);
+    let sealed = shadow::compose(
+        query,
+        &used,
+        parameters,
+        Form::Sealed,
+        "sealed by default".to_owned(),
+        options,
+    );
+    verify::verify(sealed, grants)
 }

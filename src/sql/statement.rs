@@ -126,3 +126,17 @@ pub enum StatementKind {
 pub fn split(_text: &str, _limits: &Limits) -> Result<Vec<Statement>, Refusal> {
     Ok(Vec::new())
 }
+
+/// Refuses a text whose size or shape could cost more than its answer, before any parser sees it.
+///
+/// # Errors
+/// `TooLarge` and `TooComplex`.
+pub(super) fn check_bounds(text: &str, limits: &Limits) -> Result<(), Refusal> {
+    if text.len() > limits.sql_bytes_max {
+        return Err(
+            Refusal::new(crate::error::Reason::TooLarge, "the statement is too long")
+                .hint(format!("Send at most {} bytes.", limits.sql_bytes_max)),
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,591 @@
+//! Expressions: every variant by name.
+
+use super::super::lists;
+use super::super::names;
+use super::super::scope::{Columns, Found};
+use super::{PLAIN_SELECT, Rewriter, absent, off, other_dialect, unsupported};
+use crate::error::{Reason, Refusal};
+use sqlparser::ast::helpers::attached_token::AttachedToken;
+use sqlparser::ast::{
+    AccessExpr, Array, BinaryOperator, CaseWhen, CastKind, CeilFloorKind, DateTimeField, Expr,
+    Ident, Interval, Spanned, Subscript, TypedString, UnaryOperator, Value, ValueWithSpan,
+};
+
+/// System columns of tables (manual, section 5.6); a shadow has none.
+const SYSTEM_COLUMNS: [&str; 6] = ["cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"];
+
+impl Rewriter<'_> {
+    /// Walks an expression.
+    pub fn expr(&mut self, expr: &mut Expr) -> Result<(), Refusal> {
+        match expr {
+            Expr::Identifier(ident) => self.column(ident),
+            Expr::CompoundIdentifier(parts) => self.qualified_column(parts),
+            Expr::CompoundFieldAccess { root, access_chain } => {
+                self.expr(root)?;
+                access_chain
+                    .iter_mut()
+                    .try_for_each(|access| self.access(access))
+            }
+            Expr::IsFalse(inner)
+            | Expr::IsNotFalse(inner)
+            | Expr::IsTrue(inner)
+            | Expr::IsNotTrue(inner)
+            | Expr::IsNull(inner)
+            | Expr::IsNotNull(inner)
+            | Expr::IsUnknown(inner)
+            | Expr::IsNotUnknown(inner)
+            | Expr::Nested(inner) => self.expr(inner),
+            Expr::IsJson {
+                expr,
+                kind: _,
+                unique_keys: _,
+                negated: _,
+            }
+            | Expr::IsNormalized {
+                expr,
+                form: _,
+                negated: _,
+            } => self.expr(expr),
+            Expr::IsDistinctFrom(left, right) | Expr::IsNotDistinctFrom(left, right) => {
+                self.both(left, right)
+            }
+            Expr::InList {
+                expr,
+                list,
+                negated: _,
+            } => {
+                self.expr(expr)?;
+                self.exprs(list)
+            }
+            Expr::InSubquery {
+                expr,
+                subquery,
+                negated: _,
+            } => {
+                self.expr(expr)?;
+                self.query(subquery).map(drop)
+            }
+            Expr::Between {
+                expr,
+                negated: _,
+                low,
+                high,
+            } => {
+                self.expr(expr)?;
+                self.both(low, high)
+            }
+            Expr::BinaryOp { left, op, right } => {
+                let position = self.position(left.span());
+                binary_operator(op).map_err(|refusal| refusal.at(position))?;
+                self.both(left, right)
+            }
+            Expr::Like {
+                negated: _,
+                any,
+                expr,
+                pattern,
+                escape_char,
+            }
+            | Expr::ILike {
+                negated: _,
+                any,
+                expr,
+                pattern,
+                escape_char,
+            } => {
+                off(
+                    *any,
+                    "LIKE ANY without parentheses",
+                    "Write x LIKE ANY (ARRAY[...]).",
+                )?;
+                self.both(expr, pattern)?;
+                self.optional(escape_char)
+            }
+            Expr::SimilarTo {
+                negated: _,
+                expr,
+                pattern,
+                escape_char,
+            } => {
+                self.both(expr, pattern)?;
+                self.optional(escape_char)
+            }
+            Expr::AnyOp {
+                left,
+                compare_op,
+                right,
+                is_some: _,
+            }
+            | Expr::AllOp {
+                left,
+                compare_op,
+                right,
+            } => {
+                binary_operator(compare_op)?;
+                self.both(left, right)
+            }
+            Expr::UnaryOp { op, expr } => {
+                unary_operator(op)?;
+                self.expr(expr)
+            }
+            Expr::Cast {
+                kind,
+                expr,
+                data_type,
+                format,
+            } => {
+                match kind {
+                    CastKind::Cast | CastKind::DoubleColon => {}
+                    CastKind::TryCast | CastKind::SafeCast => {
+                        return Err(other_dialect(
+                            "TRY_CAST",
+                            "Use CAST, and CASE to avoid bad values.",
+                        ));
+                    }
+                }
+                absent(format, "CAST ... FORMAT", "Use to_char or to_date.")?;
+                self.data_type(data_type)?;
+                self.expr(expr)
+            }
+            Expr::AtTimeZone {
+                timestamp,
+                time_zone,
+            } => self.both(timestamp, time_zone),
+            Expr::Extract {
+                field: _,
+                syntax: _,
+                expr,
+            } => self.expr(expr),
+            Expr::Ceil { expr, field } | Expr::Floor { expr, field } => {
+                match field {
+                    CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) => {}
+                    CeilFloorKind::DateTimeField(_) | CeilFloorKind::Scale(_) => {
+                        return Err(other_dialect(
+                            "this form of CEIL or FLOOR",
+                            "Use date_trunc or round.",
+                        ));
+                    }
+                }
+                self.expr(expr)
+            }
+            Expr::Position { expr, r#in } => self.both(expr, r#in),
+            Expr::Substring {
+                expr,
+                substring_from,
+                substring_for,
+                special: _,
+                shorthand: _,
+            } => {
+                self.expr(expr)?;
+                self.optional(substring_from)?;
+                self.optional(substring_for)
+            }
+            Expr::Trim {
+                trim_where: _,
+                trim_what,
+                expr,
+                trim_characters,
+            } => {
+                self.optional(trim_what)?;
+                self.expr(expr)?;
+                trim_characters
+                    .as_mut()
+                    .map_or(Ok(()), |exprs| self.exprs(exprs))
+            }
+            Expr::Overlay {
+                expr,
+                overlay_what,
+                overlay_from,
+                overlay_for,
+            } => {
+                self.both(expr, overlay_what)?;
+                self.expr(overlay_from)?;
+                self.optional(overlay_for)
+            }
+            Expr::Collate { expr, collation: _ } => self.expr(expr),
+            Expr::Value(value) => literal(value),
+            Expr::TypedString(TypedString {
+                data_type,
+                value,
+                uses_odbc_syntax,
+            }) => {
+                off(*uses_odbc_syntax, "{d ...}", "Write DATE '2024-01-31'.")?;
+                self.data_type(data_type)?;
+                literal(value)
+            }
+            Expr::Function(function) => self.function(function),
+            Expr::Case {
+                case_token: AttachedToken(_),
+                end_token: AttachedToken(_),
+                operand,
+                conditions,
+                else_result,
+            } => {
+                self.optional(operand)?;
+                for CaseWhen { condition, result } in conditions {
+                    self.both(condition, result)?;
+                }
+                self.optional(else_result)
+            }
+            Expr::Exists {
+                subquery,
+                negated: _,
+            }
+            | Expr::Subquery(subquery) => self.query(subquery).map(drop),
+            Expr::GroupingSets(sets) | Expr::Cube(sets) | Expr::Rollup(sets) => {
+                sets.iter_mut().try_for_each(|set| self.exprs(set))
+            }
+            Expr::Tuple(exprs) => self.exprs(exprs),
+            Expr::Array(Array { elem, named: _ }) => self.exprs(elem),
+            Expr::Interval(Interval {
+                value,
+                leading_field: _,
+                leading_precision: _,
+                last_field: _,
+                fractional_seconds_precision: _,
+            }) => self.expr(value),
+            Expr::InUnnest {
+                expr: _,
+                array_expr: _,
+                negated: _,
+            } => Err(other_dialect("IN UNNEST", "Write x = ANY (array).")),
+            Expr::RLike {
+                negated: _,
+                expr: _,
+                pattern: _,
+                regexp: _,
+            } => Err(other_dialect(
+                "RLIKE and REGEXP",
+                "Use the operator ~ or ~*.",
+            )),
+            Expr::Convert {
+                is_try: _,
+                expr: _,
+                data_type: _,
+                charset: _,
+                target_before_value: _,
+                styles: _,
+            } => Err(other_dialect("CONVERT", "Use CAST(value AS type).")),
+            Expr::JsonAccess { value: _, path: _ } => Err(other_dialect(
+                "a colon path",
+                "Use -> and ->> to read JSON.",
+            )),
+            Expr::Prefixed {
+                prefix: _,
+                value: _,
+            } => Err(other_dialect(
+                "a character set prefix",
+                "Write the text as 'text'.",
+            )),
+            Expr::Struct {
+                values: _,
+                fields: _,
+            }
+            | Expr::Named { expr: _, name: _ } => Err(other_dialect(
+                "STRUCT",
+                "Use ROW(...) or json_build_object(...).",
+            )),
+            Expr::Dictionary(_) | Expr::Map(_) => Err(other_dialect(
+                "a map literal",
+                "Use json_build_object(...).",
+            )),
+            Expr::MatchAgainst {
+                columns: _,
+                match_value: _,
+                opt_search_modifier: _,
+            } => Err(other_dialect(
+                "MATCH AGAINST",
+                "Use to_tsvector(...) @@ plainto_tsquery(...).",
+            )),
+            Expr::Wildcard(_) | Expr::QualifiedWildcard(_, _) => {
+                Err(unsupported("* inside an expression", "Name the columns."))
+            }
+            Expr::OuterJoin(_) => Err(other_dialect("(+)", "Use LEFT JOIN.")),
+            Expr::Prior(_) => Err(other_dialect("PRIOR", "Use WITH RECURSIVE.")),
+            Expr::Lambda(_) => Err(other_dialect("a lambda", PLAIN_SELECT)),
+            Expr::MemberOf(_) => Err(other_dialect("MEMBER OF", "Use = ANY (array) or @>.")),
+        }
+    }
+
+    fn both(&mut self, first: &mut Expr, second: &mut Expr) -> Result<(), Refusal> {
+        self.expr(first)?;
+        self.expr(second)
+    }
+
+    fn optional(&mut self, expr: &mut Option<Box<Expr>>) -> Result<(), Refusal> {
+        expr.as_mut().map_or(Ok(()), |expr| self.expr(expr))
+    }
+
+    /// `[1]`, `[1:2]` or `.field` behind an expression. A field may be a call in disguise (manual, section
+    /// 8.16.5: functional notation), so it must be the name of a column or of an allowed function.
+    fn access(&mut self, access: &mut AccessExpr) -> Result<(), Refusal> {
+        match access {
+            AccessExpr::Subscript(Subscript::Index { index }) => self.expr(index),
+            AccessExpr::Subscript(Subscript::Slice {
+                lower_bound,
+                upper_bound,
+                stride,
+            }) => {
+                absent(stride, "a stride", "Write [lower:upper].")?;
+                for bound in [lower_bound, upper_bound].into_iter().flatten() {
+                    self.expr(bound)?;
+                }
+                Ok(())
+            }
+            AccessExpr::Dot(Expr::Identifier(field)) => {
+                let position = self.position(field.span);
+                let name = names::fold(field, position)?;
+                let column = self
+                    .grants
+                    .tables()
+                    .iter()
+                    .any(|table| table.columns.iter().any(|column| column.name == name));
+                if column || FIELDS.contains(&name.as_str()) || lists::function(&name).is_some() {
+                    Ok(())
+                } else {
+                    Err(Refusal::new(
+                        Reason::ColumnUnknown,
+                        format!("field \"{name}\" does not exist"),
+                    )
+                    .hint("Name a column, or call the function as f(x).")
+                    .at(position))
+                }
+            }
+            AccessExpr::Dot(_) => Err(unsupported("this field access", "Write (row).column.")),
+        }
+    }
+
+    fn column(&mut self, ident: &Ident) -> Result<(), Refusal> {
+        let position = self.position(ident.span);
+        let name = names::fold(ident, position)?;
+        match self.scopes.column(&name) {
+            Found::Column { frame, item } => {
+                if let Some(item) = item {
+                    self.scopes.record(frame, item, &name);
+                }
+                Ok(())
+            }
+            Found::Nowhere => {
+                let known = self.scopes.known_columns();
+                let quoted = ident.quote_style.is_some();
+                Err(column_unknown(&format!("\"{name}\""), &name, &known, quoted).at(position))
+            }
+        }
+    }
+
+    fn qualified_column(&mut self, parts: &mut Vec<Ident>) -> Result<(), Refusal> {
+        let spans = parts.iter().map(|part| part.span);
+        let span = spans
+            .reduce(|first, next| first.union(&next))
+            .unwrap_or_else(sqlparser::tokenizer::Span::empty);
+        let position = self.position(span);
+        let folded: Vec<String> = parts
+            .iter()
+            .map(|ident| names::fold(ident, position))
+            .collect::<Result<_, _>>()?;
+        let (frame, item, column) = match folded.as_slice() {
+            [alias, column] => {
+                let (frame, item) = self
+                    .scopes
+                    .item(alias)
+                    .ok_or_else(|| self.alias_unknown(alias, span))?;
+                (frame, item, column)
+            }
+            [schema, table, column] => {
+                let (frame, item) = self
+                    .bare_item(schema, table)
+                    .ok_or_else(|| self.alias_unknown(table, span))?;
+                parts.remove(0);
+                (frame, item, column)
+            }
+            _several => {
+                return Err(self.relation_unknown(&folded.join("."), span));
+            }
+        };
+        let found = self
+            .scopes
+            .frames
+            .get(frame)
+            .and_then(|frame| frame.items.get(item));
+        if let Some(found) = found
+            && let Columns::Known(columns) = &found.columns
+            && !columns.contains(column)
+        {
+            let known: Vec<&str> = columns.iter().map(String::as_str).collect();
+            let shown = format!("{}.{column}", found.alias);
+            return Err(column_unknown(&shown, column, &known, false).at(position));
+        }
+        self.scopes.record(frame, item, column);
+        Ok(())
+    }
+}
+
+/// Fields of built-in composite results (json_each and its like).
+const FIELDS: [&str; 3] = ["key", "ordinality", "value"];
+
+fn column_unknown(shown: &str, name: &str, known: &[&str], quoted: bool) -> Refusal {
+    let hint = if SYSTEM_COLUMNS.contains(&name) {
+        "System columns do not exist here; use the table's key.".to_owned()
+    } else if let Some(near) = names::near(name, known.iter().copied()) {
+        format!("Did you mean {}?", names::print(near))
+    } else if quoted {
+        "Double quotes name a column; write text in single quotes.".to_owned()
+    } else if known.is_empty() {
+        "Add a FROM clause.".to_owned()
+    } else {
+        format!("You can read: {}.", names::list(known.iter().copied()))
+    };
+    Refusal::new(
+        Reason::ColumnUnknown,
+        format!("column {shown} does not exist"),
+    )
+    .hint(hint)
+}
+
+fn literal(value: &ValueWithSpan) -> Result<(), Refusal> {
+    let ValueWithSpan { value, span: _ } = value;
+    match value {
+        Value::Number(_, _)
+        | Value::SingleQuotedString(_)
+        | Value::DollarQuotedString(_)
+        | Value::EscapedStringLiteral(_)
+        | Value::UnicodeStringLiteral(_)
+        | Value::NationalStringLiteral(_)
+        | Value::HexStringLiteral(_)
+        | Value::SingleQuotedByteStringLiteral(_)
+        | Value::Boolean(_)
+        | Value::Null
+        | Value::Placeholder(_) => Ok(()),
+        Value::TripleSingleQuotedString(_)
+        | Value::TripleDoubleQuotedString(_)
+        | Value::DoubleQuotedByteStringLiteral(_)
+        | Value::TripleSingleQuotedByteStringLiteral(_)
+        | Value::TripleDoubleQuotedByteStringLiteral(_)
+        | Value::SingleQuotedRawStringLiteral(_)
+        | Value::DoubleQuotedRawStringLiteral(_)
+        | Value::TripleSingleQuotedRawStringLiteral(_)
+        | Value::TripleDoubleQuotedRawStringLiteral(_)
+        | Value::QuoteDelimitedStringLiteral(_)
+        | Value::NationalQuoteDelimitedStringLiteral(_)
+        | Value::DoubleQuotedString(_) => Err(other_dialect(
+            "this kind of literal",
+            "Write text as 'text'.",
+        )),
+    }
+}
+
+fn operator_refused(symbol: &str) -> Refusal {
+    Refusal::new(
+        Reason::OperatorNotAllowed,
+        format!("operator {symbol} is not available here"),
+    )
+    .hint("Use PostgreSQL's built-in comparison, arithmetic, text and JSON operators.")
+}
+
+fn listed(symbol: &str) -> Result<(), Refusal> {
+    if lists::operator(symbol) {
+        Ok(())
+    } else {
+        Err(operator_refused(symbol))
+    }
+}
+
+fn unary_operator(op: &UnaryOperator) -> Result<(), Refusal> {
+    match op {
+        UnaryOperator::Not => Ok(()),
+        UnaryOperator::Plus
+        | UnaryOperator::Minus
+        | UnaryOperator::AtDashAt
+        | UnaryOperator::BitwiseNot
+        | UnaryOperator::DoubleAt
+        | UnaryOperator::Hash
+        | UnaryOperator::PGAbs
+        | UnaryOperator::PGCubeRoot
+        | UnaryOperator::PGSquareRoot
+        | UnaryOperator::QuestionDash
+        | UnaryOperator::QuestionPipe => listed(&op.to_string()),
+        UnaryOperator::BangNot => Err(other_dialect("!", "Use NOT.")),
+        UnaryOperator::PGPostfixFactorial | UnaryOperator::PGPrefixFactorial => {
+            Err(other_dialect("!", "Use factorial(n)."))
+        }
+    }
+}
+
+fn binary_operator(op: &BinaryOperator) -> Result<(), Refusal> {
+    match op {
+        BinaryOperator::And | BinaryOperator::Or | BinaryOperator::Overlaps => Ok(()),
+        BinaryOperator::PGCustomBinaryOperator(parts) => match parts.as_slice() {
+            [symbol] => listed(symbol),
+            [schema, symbol] if schema == "pg_catalog" => listed(symbol),
+            _qualified => Err(operator_refused(&parts.join("."))),
+        },
+        BinaryOperator::Custom(symbol) => listed(symbol),
+        BinaryOperator::Xor => Err(other_dialect("XOR", "Use <> between booleans.")),
+        BinaryOperator::DuckIntegerDivide | BinaryOperator::MyIntegerDivide => Err(other_dialect(
+            "integer division",
+            "Use div(a, b) or / between integers.",
+        )),
+        BinaryOperator::Match | BinaryOperator::Regexp | BinaryOperator::Glob => Err(
+            other_dialect("this pattern operator", "Use LIKE or the operator ~."),
+        ),
+        BinaryOperator::Spaceship => Err(other_dialect("<=>", "Use IS NOT DISTINCT FROM.")),
+        BinaryOperator::Assignment => Err(other_dialect(":=", "Use = to compare.")),
+        BinaryOperator::Plus
+        | BinaryOperator::Minus
+        | BinaryOperator::Multiply
+        | BinaryOperator::Divide
+        | BinaryOperator::Modulo
+        | BinaryOperator::StringConcat
+        | BinaryOperator::Gt
+        | BinaryOperator::Lt
+        | BinaryOperator::GtEq
+        | BinaryOperator::LtEq
+        | BinaryOperator::Eq
+        | BinaryOperator::NotEq
+        | BinaryOperator::BitwiseOr
+        | BinaryOperator::BitwiseAnd
+        | BinaryOperator::BitwiseXor
+        | BinaryOperator::PGBitwiseXor
+        | BinaryOperator::PGBitwiseShiftLeft
+        | BinaryOperator::PGBitwiseShiftRight
+        | BinaryOperator::PGExp
+        | BinaryOperator::PGOverlap
+        | BinaryOperator::PGRegexMatch
+        | BinaryOperator::PGRegexIMatch
+        | BinaryOperator::PGRegexNotMatch
+        | BinaryOperator::PGRegexNotIMatch
+        | BinaryOperator::PGLikeMatch
+        | BinaryOperator::PGILikeMatch
+        | BinaryOperator::PGNotLikeMatch
+        | BinaryOperator::PGNotILikeMatch
+        | BinaryOperator::PGStartsWith
+        | BinaryOperator::Arrow
+        | BinaryOperator::LongArrow
+        | BinaryOperator::HashArrow
+        | BinaryOperator::HashLongArrow
+        | BinaryOperator::AtAt
+        | BinaryOperator::AtArrow
+        | BinaryOperator::ArrowAt
+        | BinaryOperator::HashMinus
+        | BinaryOperator::AtQuestion
+        | BinaryOperator::Question
+        | BinaryOperator::QuestionAnd
+        | BinaryOperator::QuestionPipe
+        | BinaryOperator::DoubleHash
+        | BinaryOperator::LtDashGt
+        | BinaryOperator::AndLt
+        | BinaryOperator::AndGt
+        | BinaryOperator::LtLtPipe
+        | BinaryOperator::PipeGtGt
+        | BinaryOperator::AndLtPipe
+        | BinaryOperator::PipeAndGt
+        | BinaryOperator::LtCaret
+        | BinaryOperator::GtCaret
+        | BinaryOperator::QuestionHash
+        | BinaryOperator::QuestionDash
+        | BinaryOperator::QuestionDashPipe
+        | BinaryOperator::QuestionDoublePipe
+        | BinaryOperator::At
+        | BinaryOperator::TildeEq => listed(&op.to_string()),
+    }
+}

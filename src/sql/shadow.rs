@@ -1,0 +1,166 @@
+//! The final text: shadows in front, then the caller's own WITH queries, then the caller's query.
+
+use super::rewrite::Used;
+use super::{Form, Options, Shadow, ShadowedQuery, names};
+use crate::policy::{GrantedTable, PrincipalField, ShadowSource};
+use sqlparser::ast::{Query, SetExpr};
+
+/// Brings a WITH list that stands inside parentheses to the front, where shadows can precede it:
+/// `(WITH a AS (...) SELECT ...) ORDER BY 1` is the same tree to PostgreSQL, which would refuse a second WITH.
+pub(super) fn hoist_with(query: &mut Query) {
+    while query.with.is_none()
+        && let SetExpr::Query(inner) = query.body.as_mut()
+    {
+        if inner.with.is_none() && !matches!(inner.body.as_ref(), SetExpr::Query(_)) {
+            return;
+        }
+        query.with = inner.with.take();
+        let bare = inner.order_by.is_none()
+            && inner.limit_clause.is_none()
+            && inner.fetch.is_none()
+            && inner.locks.is_empty();
+        if bare {
+            let body = std::mem::replace(inner.body.as_mut(), SetExpr::Values(empty_values()));
+            *query.body = body;
+        } else if query.with.is_none() {
+            return;
+        }
+    }
+}
+
+fn empty_values() -> sqlparser::ast::Values {
+    sqlparser::ast::Values {
+        explicit_row: false,
+        value_keyword: false,
+        rows: Vec::new(),
+    }
+}
+
+/// Puts the shadows of `used` in front of the rewritten query.
+pub(super) fn compose(
+    mut query: Box<Query>,
+    used: &[Used<'_>],
+    parameters: u16,
+    form: Form,
+    form_reason: String,
+    _options: &Options,
+) -> ShadowedQuery {
+    let mut fields: Vec<PrincipalField> = Vec::new();
+    let mut form = form;
+    let shadows: Vec<Shadow> = used
+        .iter()
+        .map(|used| {
+            let (body, materialized) = body(used.table, form, parameters, &mut fields);
+            if materialized {
+                form = Form::Inline;
+            }
+            Shadow {
+                name: used.shadow.clone(),
+                relation: used.table.relation.clone(),
+                body,
+                materialized,
+            }
+        })
+        .collect();
+    let with = query.with.take();
+    let recursive = with.as_ref().is_some_and(|with| with.recursive);
+    let entries: Vec<String> = shadows
+        .iter()
+        .map(|shadow| {
+            let materialized = if shadow.materialized {
+                "MATERIALIZED "
+            } else {
+                ""
+            };
+            format!(
+                "{} AS {materialized}({})",
+                names::print(&shadow.name),
+                shadow.body
+            )
+        })
+        .chain(
+            with.iter()
+                .flat_map(|with| with.cte_tables.iter())
+                .map(ToString::to_string),
+        )
+        .collect();
+    let head = match (entries.is_empty(), recursive) {
+        (true, true | false) => String::new(),
+        (false, true) => format!("WITH RECURSIVE {} ", entries.join(", ")),
+        (false, false) => format!("WITH {} ", entries.join(", ")),
+    };
+    ShadowedQuery {
+        text: format!("{head}{query}"),
+        relations: shadows
+            .iter()
+            .map(|shadow| shadow.relation.clone())
+            .collect(),
+        shadows,
+        parameters,
+        principal_parameters: fields,
+        form,
+        form_reason,
+    }
+}
+
+/// One shadow's body, and whether it is to be materialized.
+fn body(
+    table: &GrantedTable,
+    form: Form,
+    parameters: u16,
+    fields: &mut Vec<PrincipalField>,
+) -> (String, bool) {
+    let columns: Vec<String> = table
+        .columns
+        .iter()
+        .map(|column| names::print(&column.name))
+        .collect();
+    let columns = columns.join(", ");
+    match &table.source {
+        ShadowSource::Installed { sealed, open } => {
+            let view = match form {
+                Form::Open => open,
+                Form::Inline | Form::Sealed => sealed,
+            };
+            let view = format!(
+                "{}.{}",
+                names::print(&view.schema),
+                names::print(&view.name)
+            );
+            (format!("SELECT {columns} FROM {view}"), false)
+        }
+        ShadowSource::Inline(inline) => {
+            let mut text = String::new();
+            for (index, piece) in inline.pieces.iter().enumerate() {
+                text.push_str(piece);
+                if let Some(field) = inline.holes.get(index) {
+                    text.push_str(&hole(*field, parameters, fields));
+                }
+            }
+            (
+                format!("SELECT {columns} FROM ({text}) AS permission_view"),
+                true,
+            )
+        }
+    }
+}
+
+/// A principal's fact as a parameter behind the caller's own; the same fact is the same parameter.
+fn hole(field: PrincipalField, parameters: u16, fields: &mut Vec<PrincipalField>) -> String {
+    let index = fields
+        .iter()
+        .position(|known| *known == field)
+        .unwrap_or_else(|| {
+            fields.push(field);
+            fields.len() - 1
+        });
+    let number = usize::from(parameters) + index + 1;
+    let parameter = format!("${number}::pg_catalog.{}", field.type_name());
+    match field {
+        PrincipalField::UserId => format!("nullif({parameter}, '')"),
+        PrincipalField::Attributes
+        | PrincipalField::Permissions
+        | PrincipalField::Roles
+        | PrincipalField::Tags => format!("({parameter})"),
+    }
+}
