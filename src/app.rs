@@ -40,3 +40,15 @@ pub async fn connect(
 ) -> anyhow::Result<tokio_postgres::Client> {
     anyhow::bail!("not wired yet")
 }
+
+/// The principal `user_id` would be if they logged in as themselves now; no credential is checked.
+/// For `explain` and `describe`, which only whoever holds the configuration can run.
+///
+/// # Errors
+/// A provider that cannot answer.
+pub async fn principal(
+    _config: &Config,
+    _user_id: &str,
+) -> anyhow::Result<crate::identity::Principal> {
+    anyhow::bail!("not wired yet")
+}

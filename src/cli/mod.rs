@@ -1,6 +1,103 @@
-//! (to be written)
+//! The `rowgate` command: reads arguments, prints, and turns every ending into an exit code.
+//!
+//! Everything it does is in the other modules; this one and its children are the only place that prints.
 
-/// Runs the command line.
-pub fn run() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+mod args;
+mod demo;
+mod describe;
+mod policy;
+mod serve;
+mod signals;
+
+use args::{Arguments, Command};
+use clap::Parser;
+use std::process::ExitCode;
+
+/// How a command ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    /// Done, nothing to object to.
+    Ok,
+    /// `check` found something, or `explain` shows a refusal.
+    Findings,
+}
+
+/// Why a command ends early.
+#[derive(Debug)]
+enum Failure {
+    /// The command line, the configuration or a view is wrong.
+    Usage(anyhow::Error),
+    /// The database, a provider or a port could not be reached or used.
+    Unreachable(anyhow::Error),
+}
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 2,
+            Self::Unreachable(_) => 3,
+        }
+    }
+
+    fn cause(&self) -> &anyhow::Error {
+        match self {
+            Self::Usage(cause) | Self::Unreachable(cause) => cause,
+        }
+    }
+}
+
+type Outcome = Result<Exit, Failure>;
+
+/// Runs the command line. Exit codes: 0 done; 1 findings or a refusal; 2 the command line, configuration
+/// or a view is wrong; 3 something could not be reached.
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Err(sentence) = crate::telemetry::start(arguments.log.as_deref()) {
+        return fail(&Failure::Usage(anyhow::Error::msg(sentence)));
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(dispatch(arguments.command)),
+        Err(error) => Err(Failure::Unreachable(error.into())),
+    };
+    match outcome {
+        Ok(Exit::Ok) => ExitCode::SUCCESS,
+        Ok(Exit::Findings) => ExitCode::from(1),
+        Err(failure) => fail(&failure),
+    }
+}
+
+async fn dispatch(command: Command) -> Outcome {
+    match command {
+        Command::Demo(arguments) => demo::run(arguments).await,
+        Command::Serve(arguments) => serve::run(arguments).await,
+        Command::Plan(arguments) => policy::plan(arguments).await,
+        Command::Apply(arguments) => policy::apply(arguments).await,
+        Command::Check(arguments) => policy::check(arguments).await,
+        Command::Describe(arguments) => describe::run(arguments).await,
+    }
+}
+
+fn fail(failure: &Failure) -> ExitCode {
+    use std::io::Write as _;
+    // Nobody to tell when standard error is closed.
+    writeln!(std::io::stderr(), "rowgate: {:#}", failure.cause()).ok();
+    ExitCode::from(failure.code())
+}
+
+/// Prints to standard output. A closed pipe (`rowgate plan | head`) is not an error.
+fn print(text: &str) {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .ok();
+}
+
+/// Prints one line of progress to standard error, for whoever waits.
+fn progress(text: &str) {
+    use std::io::Write as _;
+    writeln!(std::io::stderr(), "{text}").ok();
 }

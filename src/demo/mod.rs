@@ -6,10 +6,14 @@ mod binaries;
 mod cluster;
 mod example;
 mod folder;
+mod run;
+mod setup;
 
 pub use binaries::find_binaries;
 pub use cluster::{Cluster, ClusterOptions};
 pub use example::{DATA, MILLION, SCHEMA, VIEWS};
+pub use run::run;
+pub use setup::{DemoError, PASSWORD, Setup, USERS, prepare, write_views};
 
 use std::path::{Path, PathBuf};
 

@@ -1,0 +1,158 @@
+//! The command line as clap reads it; the help texts teach.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done, nothing to object to
+  1  check found something, or explain shows a refusal
+  2  the command line, the configuration or a view is wrong
+  3  the database, a provider or a port could not be reached or used
+
+Start with:
+  rowgate demo
+
+For a database of your own: write rowgate.toml and views/, then
+  rowgate check                 is everything right?
+  rowgate plan                  what would be installed in the database
+  rowgate apply                 install it
+  rowgate serve                 let clients in";
+
+/// Lets an AI agent's SQL read only the rows and columns its end user may see.
+///
+/// Rowgate stands between any PostgreSQL client and PostgreSQL. Only SELECT passes, and every table a
+/// query names is replaced by the permission view for the user who asks: one SQL file a table, in views/.
+#[derive(Debug, Parser)]
+#[command(name = "rowgate", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(super) struct Arguments {
+    /// What to log to standard error: error, warn, info, debug, trace, or a filter such as
+    /// rowgate::session=debug
+    #[arg(long, global = true, value_name = "FILTER", env = "ROWGATE_LOG")]
+    pub log: Option<String>,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Start a private PostgreSQL with the running example and Rowgate in front of it
+    Demo(Demo),
+    /// Serve the database of rowgate.toml
+    Serve(WithConfig),
+    /// Print the SQL that `apply` would run; changes nothing
+    Plan(WithConfig),
+    /// Install the permission views in the database, in one transaction
+    Apply(WithConfig),
+    /// Check configuration, views, database and upstream role; changes nothing
+    Check(WithConfig),
+    /// Print the data model one user sees, for an agent's system prompt
+    Describe(Describe),
+}
+
+/// The file most commands need.
+#[derive(Debug, Args)]
+pub(super) struct WithConfig {
+    /// The configuration file
+    #[arg(
+        long,
+        short,
+        value_name = "FILE",
+        default_value = "rowgate.toml",
+        env = "ROWGATE_CONFIG"
+    )]
+    pub config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rowgate demo                                    everything in a temporary folder, gone after Ctrl-C
+  rowgate demo --data ./demo                      keep the database; the next start uses it again
+  rowgate demo --listen 127.0.0.1:0               any free port
+  PG_BINDIR=/usr/lib/postgresql/16/bin rowgate demo
+                                                  this PostgreSQL and no other
+
+It needs the PostgreSQL server binaries (Debian, Ubuntu: apt-get install postgresql), and no running server.
+PostgreSQL does not run as root; started by root, the demo runs it as the user postgres, else nobody.")]
+pub(super) struct Demo {
+    /// Where clients connect; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:6432")]
+    pub listen: SocketAddr,
+    /// Keep the data in this folder
+    #[arg(long, value_name = "FOLDER")]
+    pub data: Option<PathBuf>,
+    /// Permission views to use instead of the example's
+    #[arg(long, value_name = "FOLDER")]
+    pub views: Option<PathBuf>,
+    /// Where the filter lives: in views installed in the database, or in the query itself
+    #[arg(long, value_enum, default_value_t = Enforcement::Barrier)]
+    pub enforcement: Enforcement,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Enforcement {
+    /// security_barrier views installed in the database
+    Barrier,
+    /// nothing is installed; the view's body travels with the query
+    Inline,
+}
+
+impl From<Enforcement> for crate::config::Enforcement {
+    fn from(value: Enforcement) -> Self {
+        match value {
+            Enforcement::Barrier => Self::Barrier,
+            Enforcement::Inline => Self::Inline,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  rowgate describe --user bob >> system-prompt.txt
+
+Tables, columns, types and descriptions come from views/ and from the comments in the database. What the
+user may not see is not mentioned.")]
+pub(super) struct Describe {
+    #[command(flatten)]
+    pub config: WithConfig,
+    /// Whose data model
+    #[arg(long, short, value_name = "USER")]
+    pub user: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_and_option_has_help() {
+        for command in Arguments::command().get_subcommands() {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for argument in command.get_arguments() {
+                assert!(
+                    argument.get_help().is_some(),
+                    "{} {}",
+                    command.get_name(),
+                    argument.get_id()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_help_names_the_four_exit_codes() {
+        let help = Arguments::command().render_help().to_string();
+        for code in ["  0  ", "  1  ", "  2  ", "  3  "] {
+            assert!(help.contains(code), "{help}");
+        }
+    }
+}

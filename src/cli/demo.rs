@@ -1,0 +1,35 @@
+//! `rowgate demo`.
+
+use super::{Exit, Failure, Outcome, args, signals};
+use crate::demo::{ClusterOptions, DemoError, Setup};
+
+pub(super) async fn run(arguments: args::Demo) -> Outcome {
+    let shutdown = signals::shutdown(true).map_err(|error| Failure::Unreachable(error.into()))?;
+    let options = ClusterOptions {
+        folder: arguments.data,
+        settings: Vec::new(),
+    };
+    let setup = |_: &crate::demo::Cluster| Setup {
+        views: arguments.views,
+        ..Setup::example("demo", arguments.listen, arguments.enforcement.into())
+    };
+    let mut out = std::io::stdout();
+    match crate::demo::run(options, setup, shutdown, &mut out).await {
+        Ok(()) => Ok(Exit::Ok),
+        Err(error) => Err(failure(error)),
+    }
+}
+
+fn failure(error: DemoError) -> Failure {
+    let hint = error.hint();
+    let wrong_views = matches!(error, DemoError::Install(_));
+    let mut cause = anyhow::Error::from(error);
+    if let Some(hint) = hint {
+        cause = anyhow::anyhow!("{cause:#}\nhint: {hint}");
+    }
+    if wrong_views {
+        Failure::Usage(cause)
+    } else {
+        Failure::Unreachable(cause)
+    }
+}

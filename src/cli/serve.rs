@@ -1,0 +1,20 @@
+//! `rowgate serve`.
+
+use super::{Exit, Failure, Outcome, args, progress, signals};
+use crate::config::Config;
+
+pub(super) async fn run(arguments: args::WithConfig) -> Outcome {
+    let config = load(&arguments)?;
+    let shutdown = signals::shutdown(false).map_err(|error| Failure::Unreachable(error.into()))?;
+    crate::app::serve(config, shutdown, |address| {
+        progress(&format!("rowgate listens on {address}"));
+    })
+    .await
+    .map_err(Failure::Unreachable)?;
+    Ok(Exit::Ok)
+}
+
+/// The configuration, every problem of it reported.
+pub(super) fn load(arguments: &args::WithConfig) -> Result<Config, Failure> {
+    Config::load(&arguments.config).map_err(|errors| Failure::Usage(errors.into()))
+}

@@ -1,0 +1,193 @@
+//! `rowgate demo`: cluster, example, gate, and the lines to paste.
+
+use super::setup::{DemoError, PASSWORD, Setup, USERS, prepare};
+use super::{Cluster, ClusterOptions};
+use crate::app;
+use crate::config::AuditSink;
+use std::fmt::Write as _;
+use std::future::Future;
+use std::io::Write;
+use std::net::SocketAddr;
+use tokio::sync::oneshot;
+
+/// Three statements worth trying. The Training one shows that two roles do not double a row.
+const QUERIES: &[&str] = &[
+    "SELECT SUM(amount) FROM invoices",
+    "SELECT SUM(amount) FROM transactions WHERE department = 'Training'",
+    "DELETE FROM invoices",
+];
+
+/// Runs the demo until `shutdown` resolves, then stops the cluster; a temporary folder is removed.
+///
+/// # Errors
+/// [`DemoError`]; also then nothing is left running.
+pub async fn run(
+    cluster_options: ClusterOptions,
+    setup: impl FnOnce(&Cluster) -> Setup,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+    out: &mut (dyn Write + Send),
+) -> Result<(), DemoError> {
+    let started = tokio::time::Instant::now();
+    say(out, "Starting a private PostgreSQL ...")?;
+    let start = tokio::task::spawn_blocking(move || Cluster::start(&cluster_options));
+    let mut shutdown = Box::pin(shutdown);
+    // `start` cannot be interrupted; when Ctrl-C comes first, its result is dropped, and so stopped.
+    let cluster = tokio::select! {
+        () = &mut shutdown => return Ok(()),
+        cluster = start => cluster.map_err(|error| DemoError::Serve(error.into()))??,
+    };
+    for folder in cluster.removed() {
+        say(
+            out,
+            &format!(
+                "Removed {}, left behind by an earlier run.",
+                folder.display()
+            ),
+        )?;
+    }
+    let result = serve(&cluster, &setup(&cluster), shutdown, started, out).await;
+    say(out, "Stopping PostgreSQL ...")?;
+    tokio::task::spawn_blocking(move || drop(cluster))
+        .await
+        .map_err(|error| DemoError::Serve(error.into()))?;
+    result
+}
+
+async fn serve(
+    cluster: &Cluster,
+    setup: &Setup,
+    mut shutdown: std::pin::Pin<Box<impl Future<Output = ()> + Send + 'static>>,
+    started: tokio::time::Instant,
+    out: &mut (dyn Write + Send),
+) -> Result<(), DemoError> {
+    say(
+        out,
+        "Loading the example and installing its permission views ...",
+    )?;
+    let config = tokio::select! {
+        () = &mut shutdown => return Ok(()),
+        config = prepare(cluster, setup) => config?,
+    };
+    let audit = match &config.audit.sink {
+        AuditSink::File(path) => path.display().to_string(),
+        AuditSink::Stdout => "standard output".to_owned(),
+    };
+    let database = config.upstream.database.clone();
+    let (ready, mut became_ready) = oneshot::channel();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let mut gate = tokio::spawn(app::serve(
+        config,
+        async move {
+            // A dropped sender is an order to stop, too.
+            stopped.await.ok();
+        },
+        move |address| {
+            ready.send(address).ok();
+        },
+    ));
+    let ended = |result: Result<anyhow::Result<()>, tokio::task::JoinError>| {
+        result
+            .map_err(anyhow::Error::from)
+            .and_then(|inner| inner)
+            .map_err(DemoError::Serve)
+    };
+    let address = tokio::select! {
+        address = &mut became_ready => address,
+        () = &mut shutdown => return Ok(()),
+        result = &mut gate => return ended(result),
+    };
+    if let Ok(address) = address {
+        let seconds = started.elapsed().as_secs_f32();
+        let text = welcome(address, &database, seconds, &audit).await;
+        say(out, &text)?;
+    }
+    tokio::select! {
+        () = &mut shutdown => {}
+        result = &mut gate => return ended(result),
+    }
+    drop(stop);
+    ended(gate.await)
+}
+
+/// The text a person sees when clients can connect; the answers are asked of the gate itself.
+async fn welcome(address: SocketAddr, database: &str, seconds: f32, audit: &str) -> String {
+    let mut text = String::new();
+    let (host, port) = (address.ip(), address.port());
+    // Writing to a String cannot fail.
+    writeln!(
+        text,
+        "\nReady in {seconds:.1} s. Rowgate listens on {address}; paste into another terminal:\n"
+    )
+    .ok();
+    for (user, who) in USERS {
+        writeln!(
+            text,
+            "  PGPASSWORD={PASSWORD} psql -h {host} -p {port} -U {user:<5} {database}   # {who}"
+        )
+        .ok();
+    }
+    writeln!(
+        text,
+        "\nThree statements worth trying, and what each user gets:"
+    )
+    .ok();
+    for query in QUERIES {
+        writeln!(text, "\n  {query};").ok();
+        for (user, _) in USERS {
+            let answer = ask(address, database, user, query).await;
+            writeln!(text, "    {user:<6} {answer}").ok();
+        }
+    }
+    writeln!(text, "\nThe audit log is {audit}").ok();
+    write!(text, "Press Ctrl-C to stop.").ok();
+    text
+}
+
+/// One query through the gate, as one user: the first value, or the refusal.
+async fn ask(address: SocketAddr, database: &str, user: &str, query: &str) -> String {
+    match try_ask(address, database, user, query).await {
+        Ok(Some(value)) => value,
+        Ok(None) => "(null: no row is visible)".to_owned(),
+        Err(error) => match error.as_db_error() {
+            Some(db) => {
+                let hint = db
+                    .hint()
+                    .map(|hint| format!("  HINT: {hint}"))
+                    .unwrap_or_default();
+                format!("ERROR {}: {}{hint}", db.code().code(), db.message())
+            }
+            None => format!("{error}"),
+        },
+    }
+}
+
+async fn try_ask(
+    address: SocketAddr,
+    database: &str,
+    user: &str,
+    query: &str,
+) -> Result<Option<String>, tokio_postgres::Error> {
+    let mut config = tokio_postgres::Config::new();
+    config
+        .host(address.ip().to_string())
+        .port(address.port())
+        .user(user)
+        .password(PASSWORD)
+        .dbname(database)
+        .connect_timeout(std::time::Duration::from_secs(5));
+    let (client, connection) = config.connect(tokio_postgres::NoTls).await?;
+    let driver = tokio::spawn(connection);
+    let answer = client.simple_query(query).await;
+    driver.abort();
+    let value = answer?.into_iter().find_map(|message| match message {
+        tokio_postgres::SimpleQueryMessage::Row(row) => Some(row.get(0).map(str::to_owned)),
+        _ => None,
+    });
+    Ok(value.flatten())
+}
+
+fn say(out: &mut (dyn Write + Send), text: &str) -> Result<(), DemoError> {
+    writeln!(out, "{text}")
+        .and_then(|()| out.flush())
+        .map_err(DemoError::Output)
+}
