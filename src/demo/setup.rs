@@ -80,7 +80,11 @@ impl DemoError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Cluster(error) => Some(error.hint()),
-            Self::Serve(_) => Some("If the address is in use, give --listen 127.0.0.1:0."),
+            Self::Serve(cause) => cause
+                .chain()
+                .filter_map(|error| error.downcast_ref::<std::io::Error>())
+                .any(|error| error.kind() == std::io::ErrorKind::AddrInUse)
+                .then_some("--listen takes another address; 127.0.0.1:0 is any free port."),
             Self::Install(_) | Self::Output(_) => None,
         }
     }

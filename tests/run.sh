@@ -1,0 +1,7 @@
+#!/bin/sh
+# All tests in one command: installs what is missing, builds, tests. Arguments go to `cargo test`.
+set -eu
+cd "$(dirname "$0")/.."
+./.ci/setup
+PATH="$PATH:$HOME/.cargo/bin"
+exec cargo test "$@"
