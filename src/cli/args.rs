@@ -47,6 +47,8 @@ pub(super) enum Command {
     Apply(WithConfig),
     /// Check configuration, views, database and upstream role; changes nothing
     Check(WithConfig),
+    /// Show what would happen to a query of one user, and why; runs nothing
+    Explain(Explain),
     /// Print the data model one user sees, for an agent's system prompt
     Describe(Describe),
 }
@@ -121,6 +123,26 @@ pub(super) struct Describe {
     /// Whose data model
     #[arg(long, short, value_name = "USER")]
     pub user: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rowgate explain --user bob 'SELECT sum(amount) FROM invoices'
+  rowgate explain --user bob 'DELETE FROM invoices'        refused, and what to send instead
+
+Shown: the decision and its reason; the user's roles and the provider each came from; which form of the
+views is read (sealed: behind a security barrier; open: proved that nothing can be observed on a hidden
+row; inline: in the query itself) and why; the views used; the SQL PostgreSQL would receive.")]
+pub(super) struct Explain {
+    #[command(flatten)]
+    pub config: WithConfig,
+    /// Whose query
+    #[arg(long, short, value_name = "USER")]
+    pub user: String,
+    /// The SQL, as the agent would send it
+    #[arg(value_name = "SQL")]
+    pub sql: String,
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 mod args;
 mod demo;
 mod describe;
+mod explain;
 mod policy;
 mod serve;
 mod signals;
@@ -76,6 +77,7 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Plan(arguments) => policy::plan(arguments).await,
         Command::Apply(arguments) => policy::apply(arguments).await,
         Command::Check(arguments) => policy::check(arguments).await,
+        Command::Explain(arguments) => explain::run(arguments).await,
         Command::Describe(arguments) => describe::run(arguments).await,
     }
 }

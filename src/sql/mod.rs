@@ -6,6 +6,7 @@
 //!
 //! Nothing outside this module can make a [`VerifiedQuery`], and `upstream` accepts nothing else.
 
+mod layout;
 mod lists;
 mod names;
 mod parse;
@@ -18,6 +19,7 @@ mod verify;
 use crate::error::Refusal;
 use crate::limits::Limits;
 use crate::policy::{Grants, PrincipalField, RelationName};
+pub use layout::layout;
 pub use verify::VerifiedQuery;
 
 /// Which form of the installed views a query reads (DESIGN section 3).

@@ -1,0 +1,177 @@
+//! `rowgate explain`: what would happen to a query, and why.
+
+use super::policy::{connect, failure};
+use super::serve::load;
+use super::{Exit, Failure, Outcome, args, print};
+use crate::app::{self, ControlLogin};
+use crate::config::Enforcement;
+use crate::error::Refusal;
+use crate::identity::Principal;
+use crate::install;
+use crate::policy::{Grants, Policy};
+use crate::sql::statement::{Statement, StatementKind, split};
+use crate::sql::{self, Form, Options, VerifiedQuery};
+use std::fmt::Write as _;
+
+pub(super) async fn run(arguments: args::Explain) -> Outcome {
+    let config = load(&arguments.config)?;
+    let principal = app::principal(&config, &arguments.user)
+        .await
+        .map_err(Failure::Unreachable)?;
+    let client = connect(&config, ControlLogin::Gate).await?;
+    let policy = install::load_policy(&config.views, &client, config.enforcement)
+        .await
+        .map_err(failure)?;
+    let options = Options {
+        open_allowed: config.enforcement == Enforcement::Barrier,
+        limits: config.limits,
+    };
+    let mut text = String::new();
+    who(&mut text, &principal);
+    let refused = explain(&mut text, &arguments.sql, &policy, &principal, &options);
+    print(&text);
+    Ok(if refused { Exit::Findings } else { Exit::Ok })
+}
+
+/// The principal: roles with the providers that gave them, permissions, attributes.
+fn who(text: &mut String, principal: &Principal) {
+    line(text, "user", principal.user_id());
+    let roles: Vec<String> = principal
+        .role_sources()
+        .iter()
+        .map(|(role, sources)| {
+            let sources: Vec<&str> = sources.iter().map(String::as_str).collect();
+            format!("{role} (from {})", sources.join(", "))
+        })
+        .collect();
+    line(text, "roles", &list(&roles));
+    let permissions: Vec<String> = principal.permissions().iter().cloned().collect();
+    line(text, "permissions", &list(&permissions));
+    if principal.superuser() {
+        line(
+            text,
+            "superuser",
+            "yes: all rows and columns of every table in views/, read-only",
+        );
+    }
+    for (name, values) in principal.attributes() {
+        line(
+            text,
+            "attribute",
+            &format!("{name} = {}", values.join(", ")),
+        );
+    }
+}
+
+/// Explains every statement of `sql`; true when one is refused.
+fn explain(
+    text: &mut String,
+    sql: &str,
+    policy: &Policy,
+    principal: &Principal,
+    options: &Options,
+) -> bool {
+    let grants = policy.grants(principal);
+    let statements = match split(sql, &options.limits) {
+        Ok(statements) => statements,
+        Err(refusal) => {
+            refused(text, &refusal);
+            return true;
+        }
+    };
+    let mut any_refused = false;
+    for (index, statement) in statements.iter().enumerate() {
+        if statements.len() > 1 {
+            writeln!(text, "\nstatement {} of {}", index + 1, statements.len()).ok();
+        }
+        match judge(statement, &grants, options) {
+            Judgement::Allowed(query) => allowed(text, &query, policy),
+            Judgement::Refused(refusal) => {
+                any_refused = true;
+                refused(text, &refusal);
+            }
+            Judgement::Local => {
+                line(
+                    text,
+                    "decision",
+                    "answered by Rowgate itself; nothing is sent to the database",
+                );
+            }
+        }
+    }
+    any_refused
+}
+
+enum Judgement {
+    Allowed(Box<VerifiedQuery>),
+    Refused(Refusal),
+    Local,
+}
+
+fn judge(statement: &Statement, grants: &Grants, options: &Options) -> Judgement {
+    match &statement.kind {
+        StatementKind::Query => match sql::admit(&statement.text, grants, options) {
+            Ok(query) => Judgement::Allowed(Box::new(query)),
+            Err(refusal) => Judgement::Refused(refusal),
+        },
+        StatementKind::Refused(refusal) => Judgement::Refused(refusal.clone()),
+        _ => Judgement::Local,
+    }
+}
+
+fn allowed(text: &mut String, query: &VerifiedQuery, policy: &Policy) {
+    line(text, "decision", "allowed");
+    let form = match query.form() {
+        Form::Inline => "inline",
+        Form::Open => "open",
+        Form::Sealed => "sealed",
+    };
+    line(text, "form", &format!("{form}: {}", query.form_reason()));
+    let views: Vec<String> = query
+        .relations()
+        .iter()
+        .map(|relation| {
+            let file = policy
+                .views()
+                .iter()
+                .find(|view| view.relation() == relation)
+                .map_or("", |view| view.view.file());
+            format!("{relation} ({file})")
+        })
+        .collect();
+    line(text, "views", &list(&views));
+    writeln!(text, "final SQL\n").ok();
+    for row in sql::layout(query.text()).lines() {
+        writeln!(text, "    {row}").ok();
+    }
+}
+
+fn refused(text: &mut String, refusal: &Refusal) {
+    line(text, "decision", "refused");
+    let reason = refusal.reason;
+    line(
+        text,
+        "reason",
+        &format!("{} (SQLSTATE {})", reason.slug(), reason.sqlstate()),
+    );
+    line(text, "message", &refusal.message);
+    if let Some(hint) = &refusal.hint {
+        line(text, "hint", hint);
+    }
+    if let Some(position) = refusal.position {
+        line(text, "position", &format!("character {position}"));
+    }
+}
+
+fn list(items: &[String]) -> String {
+    if items.is_empty() {
+        "(none)".to_owned()
+    } else {
+        items.join(", ")
+    }
+}
+
+fn line(text: &mut String, name: &str, value: &str) {
+    // Writing to a String cannot fail.
+    writeln!(text, "{name:<12} {value}").ok();
+}
