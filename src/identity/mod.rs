@@ -8,8 +8,13 @@ mod authenticator;
 mod caller;
 mod principal;
 mod scram;
+mod settings;
+mod throttle;
+mod token;
 
 pub use authenticator::{Authenticator, Challenge};
 pub use caller::{Caller, Opening};
 pub use principal::{Findings, Principal};
 pub use scram::ScramVerifier;
+pub use settings::{IdentitySettings, Login, NAME_BYTES_MAX, Proof, StatementToken, valid_name};
+pub use token::{TokenAlgorithm, TokenKey, TokenVerifier};
