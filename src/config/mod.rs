@@ -1,8 +1,16 @@
 //! `rowgate.toml`: as written (`raw`) and as checked ([`Config`]). Only `app` and `cli` know it.
 
+mod check;
+mod raw;
+mod sections;
+#[cfg(test)]
+mod tests;
+
+pub use check::Problem;
+
+use crate::identity::IdentitySettings;
 use crate::limits::Limits;
 use secrecy::SecretString;
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,12 +28,8 @@ pub struct Config {
     pub enforcement: Enforcement,
     /// The folder of permission views.
     pub views: PathBuf,
-    /// Who may connect.
-    pub logins: BTreeMap<String, Login>,
-    /// Which signed tokens are accepted.
-    pub tokens: Option<Tokens>,
-    /// The per-statement token comment.
-    pub statement_token: StatementToken,
+    /// Who may connect, and how they prove it.
+    pub identity: IdentitySettings,
     /// Where roles and permissions come from, in order.
     pub providers: Vec<Provider>,
     /// The audit log.
@@ -34,6 +38,8 @@ pub struct Config {
     pub gate: Gate,
     /// The bounds.
     pub limits: Limits,
+    /// What the operator should know, though it keeps nothing from starting.
+    pub warnings: Vec<String>,
 }
 
 /// Certificate and key shown to clients.
@@ -97,80 +103,6 @@ pub enum UpstreamTls {
         /// PEM file with the roots to trust.
         ca: Option<PathBuf>,
     },
-}
-
-/// One login of `[logins]`.
-#[derive(Debug, Clone)]
-pub struct Login {
-    /// How it proves itself.
-    pub proof: Proof,
-    /// Whose rows it sees when it names nobody; its own name by default, nobody if it may delegate.
-    pub user_id: Option<String>,
-    /// May name an end user without a signature.
-    pub may_delegate: bool,
-    /// May be a superuser if a provider says so.
-    pub superuser: bool,
-}
-
-/// How a login proves itself.
-#[derive(Debug, Clone)]
-pub enum Proof {
-    /// A password; SCRAM on the wire.
-    Password(SecretString),
-    /// PostgreSQL's verifier text, `SCRAM-SHA-256$...`.
-    Scram(SecretString),
-    /// A signed token for each end user, sent as the password.
-    Token,
-}
-
-/// Which signed tokens are accepted.
-#[derive(Debug, Clone)]
-pub struct Tokens {
-    /// Each with exactly one algorithm.
-    pub keys: Vec<TokenKey>,
-    /// `iss` must be this.
-    pub issuer: Option<String>,
-    /// `aud` must contain this.
-    pub audience: String,
-    /// Clock skew allowed.
-    pub leeway: Duration,
-    /// Longest life a token may have.
-    pub lifetime_max: Duration,
-    /// Ask for a token only over TLS.
-    pub require_tls: bool,
-}
-
-/// One verification key.
-#[derive(Debug, Clone)]
-pub struct TokenKey {
-    /// `kid`; a token naming a key is checked with that one only.
-    pub id: Option<String>,
-    /// The one algorithm it is for.
-    pub algorithm: TokenAlgorithm,
-    /// The secret, or the public key as PEM.
-    pub material: SecretString,
-}
-
-/// The algorithms there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TokenAlgorithm {
-    /// ECDSA P-256.
-    Es256,
-    /// Ed25519.
-    EdDsa,
-    /// HMAC-SHA-256.
-    Hs256,
-    /// RSA PKCS#1 v1.5 with SHA-256.
-    Rs256,
-}
-
-/// The per-statement token comment.
-#[derive(Debug, Clone, Default)]
-pub struct StatementToken {
-    /// Off by default.
-    pub enabled: bool,
-    /// Logins that may use it; empty = all.
-    pub logins: Vec<String>,
 }
 
 /// One entry of `[[providers]]`.
@@ -266,9 +198,28 @@ impl Config {
     /// # Errors
     /// Every problem found, not only the first.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
-        Err(ConfigErrors {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigErrors {
             file: path.to_owned(),
-            problems: Vec::new(),
+            problems: vec![Problem {
+                key: "(file)".to_owned(),
+                message: format!("cannot be read: {error}"),
+                hint: Some(
+                    "Name it with --config, or start from the repository's rowgate.toml."
+                        .to_owned(),
+                ),
+            }],
+        })?;
+        Self::parse(&text, path)
+    }
+
+    /// Checks the text of a configuration; `path` names it in errors, and relative paths are relative to it.
+    ///
+    /// # Errors
+    /// Every problem found, not only the first.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigErrors> {
+        sections::read(text, path).map_err(|problems| ConfigErrors {
+            file: path.to_owned(),
+            problems,
         })
     }
 }
@@ -280,17 +231,6 @@ pub struct ConfigErrors {
     pub file: PathBuf,
     /// Each problem, in the order of the file's keys.
     pub problems: Vec<Problem>,
-}
-
-/// One thing wrong with a configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The key, such as `logins.bob.password`.
-    pub key: String,
-    /// What is wrong.
-    pub message: String,
-    /// What to do.
-    pub hint: Option<String>,
 }
 
 impl std::fmt::Display for ConfigErrors {

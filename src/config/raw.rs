@@ -1,0 +1,122 @@
+//! `rowgate.toml` as it is written, one struct a section; nothing is checked here but names and types.
+
+use secrecy::SecretString;
+use serde::Deserialize;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Top {
+    pub(super) listen: Option<String>,
+    pub(super) enforcement: Option<String>,
+    pub(super) views: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Tls {
+    pub(super) cert: Option<String>,
+    pub(super) key: Option<String>,
+    pub(super) require: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Upstream {
+    pub(super) host: Option<String>,
+    pub(super) port: Option<u16>,
+    pub(super) database: Option<String>,
+    pub(super) user: Option<String>,
+    pub(super) password: Option<SecretString>,
+    pub(super) superuser_user: Option<String>,
+    pub(super) superuser_password: Option<SecretString>,
+    pub(super) admin_user: Option<String>,
+    pub(super) admin_password: Option<SecretString>,
+    pub(super) tls: Option<String>,
+    pub(super) tls_ca: Option<String>,
+    pub(super) pool_size: Option<usize>,
+    pub(super) pool_wait_ms: Option<u64>,
+    pub(super) connect_ms: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Login {
+    pub(super) password: Option<SecretString>,
+    pub(super) scram: Option<SecretString>,
+    pub(super) token: Option<bool>,
+    pub(super) may_delegate: Option<bool>,
+    pub(super) user_id: Option<String>,
+    pub(super) superuser: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Tokens {
+    pub(super) issuer: Option<String>,
+    pub(super) audience: Option<String>,
+    pub(super) leeway_s: Option<u64>,
+    pub(super) lifetime_s_max: Option<u64>,
+    pub(super) require_tls: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct TokenKey {
+    pub(super) id: Option<String>,
+    pub(super) algorithm: Option<String>,
+    pub(super) secret: Option<SecretString>,
+    pub(super) public_key: Option<SecretString>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct StatementToken {
+    pub(super) enabled: Option<bool>,
+    pub(super) logins: Option<Vec<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct FileProvider {
+    pub(super) name: Option<String>,
+    pub(super) path: Option<String>,
+    pub(super) stale_s_max: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct SqlProvider {
+    pub(super) name: Option<String>,
+    pub(super) preset: Option<String>,
+    pub(super) host: Option<String>,
+    pub(super) port: Option<u16>,
+    pub(super) database: Option<String>,
+    pub(super) user: Option<String>,
+    pub(super) password: Option<SecretString>,
+    pub(super) tls: Option<String>,
+    pub(super) tls_ca: Option<String>,
+    pub(super) roles: Option<String>,
+    pub(super) permissions: Option<String>,
+    pub(super) attributes: Option<String>,
+    pub(super) superuser: Option<String>,
+    pub(super) role_permissions: Option<String>,
+    pub(super) pool_size: Option<usize>,
+    pub(super) timeout_ms: Option<u64>,
+    pub(super) cache_ms: Option<u64>,
+    pub(super) listen: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Audit {
+    pub(super) path: Option<String>,
+    pub(super) required: Option<bool>,
+    pub(super) parameters: Option<bool>,
+    pub(super) sql_bytes_max: Option<usize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Gate {
+    pub(super) connect_requires: Option<String>,
+}
