@@ -2,9 +2,10 @@
 
 use super::{Cluster, ClusterError, DATA, SCHEMA, VIEWS, random_password};
 use crate::config::{
-    Audit, AuditSink, Config, Enforcement, Gate, Login, Proof, Provider, ProviderKind, SqlProvider,
-    StatementToken, Upstream, UpstreamTls,
+    Audit, AuditSink, Config, Enforcement, Gate, Provider, ProviderKind, SqlProvider, Upstream,
+    UpstreamTls,
 };
+use crate::identity::{IdentitySettings, Login, Proof, StatementToken};
 use crate::install::{self, InstallError, InstallOptions, Passwords};
 use crate::limits::Limits;
 use secrecy::{ExposeSecret, SecretString};
@@ -215,13 +216,17 @@ fn config(
         },
         enforcement: setup.enforcement,
         views,
-        logins: logins(),
-        tokens: None,
-        statement_token: StatementToken::default(),
+        identity: IdentitySettings {
+            logins: logins(),
+            tokens: None,
+            token_requires_tls: true,
+            statement_token: StatementToken::default(),
+        },
         providers: vec![roles_provider(cluster, &setup.database, roles_password)],
         audit: audit(cluster.folder()),
         gate: Gate::default(),
         limits: Limits::default(),
+        warnings: Vec::new(),
     }
 }
 
