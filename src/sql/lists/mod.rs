@@ -1,7 +1,15 @@
-//! Which functions, operators and types a query may use, as data with a reason per group.
+//! Which functions, operators, types and collations a query may use, as data with a reason per group.
+//!
+//! The data is part of the program; if it could not be read, the lists would be empty and everything
+//! refused. A test reads it.
+
+use serde::Deserialize;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::LazyLock;
 
 /// What a listed function is, for those who must know where it may stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FunctionClass {
     /// Many rows to one value.
     Aggregate,
@@ -13,23 +21,293 @@ pub enum FunctionClass {
     Window,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FunctionFile {
+    group: Vec<FunctionGroup>,
+    near: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FunctionGroup {
+    class: FunctionClass,
+    #[serde(rename = "reason")]
+    _reason: String,
+    names: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OperatorFile {
+    group: Vec<OperatorGroup>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OperatorGroup {
+    #[serde(rename = "reason")]
+    _reason: String,
+    #[serde(default)]
+    symbols: String,
+    #[serde(default)]
+    phrases: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TypeFile {
+    group: Vec<TypeGroup>,
+    near: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TypeGroup {
+    #[serde(rename = "reason")]
+    _reason: String,
+    names: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CollationFile {
+    names: HashSet<String>,
+}
+
+#[derive(Default)]
+struct Lists {
+    functions: HashMap<String, FunctionClass>,
+    near_functions: BTreeMap<String, String>,
+    operators: HashSet<String>,
+    types: HashSet<String>,
+    near_types: BTreeMap<String, String>,
+    collations: HashSet<String>,
+    attribute_calls: HashSet<&'static str>,
+}
+
+fn load() -> Result<Lists, toml::de::Error> {
+    let functions: FunctionFile = toml::from_str(include_str!("functions.toml"))?;
+    let operators: OperatorFile = toml::from_str(include_str!("operators.toml"))?;
+    let types: TypeFile = toml::from_str(include_str!("types.toml"))?;
+    let collations: CollationFile = toml::from_str(include_str!("collations.toml"))?;
+    let words = |names: &str| {
+        names
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    Ok(Lists {
+        functions: functions
+            .group
+            .iter()
+            .flat_map(|g| words(&g.names).into_iter().map(|name| (name, g.class)))
+            .collect(),
+        near_functions: functions.near,
+        operators: operators
+            .group
+            .iter()
+            .flat_map(|g| {
+                words(&g.symbols)
+                    .into_iter()
+                    .chain(g.phrases.iter().cloned())
+            })
+            .collect(),
+        types: types.group.iter().flat_map(|g| words(&g.names)).collect(),
+        near_types: types.near,
+        collations: collations.names,
+        attribute_calls: include_str!("attribute_calls.txt")
+            .lines()
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+            .collect(),
+    })
+}
+
+static LISTS: LazyLock<Lists> = LazyLock::new(|| load().unwrap_or_default());
+
 /// The class of a built-in function on the list; `None` = not allowed. `name` is folded, unqualified.
-pub(crate) fn function(_name: &str) -> Option<FunctionClass> {
-    None
+pub(crate) fn function(name: &str) -> Option<FunctionClass> {
+    LISTS.functions.get(name).copied()
 }
 
 /// Whether an operator, by its symbol, is on the list.
-pub(crate) fn operator(_symbol: &str) -> bool {
-    false
+pub(crate) fn operator(symbol: &str) -> bool {
+    LISTS.operators.contains(symbol)
 }
 
 /// Whether a type may be the target of a cast or typed literal; the name as PostgreSQL's grammar
 /// gives it (`int4`, `numeric`, `text`, `timestamptz`, ...), without array brackets.
-pub(crate) fn cast_type(_name: &str) -> bool {
-    false
+pub(crate) fn cast_type(name: &str) -> bool {
+    LISTS.types.contains(name)
 }
 
+/// Whether COLLATE may name it.
+pub(crate) fn collation(name: &str) -> bool {
+    LISTS.collations.contains(name)
+}
+
+/// Whether `(x).name` may be a field: not the name of a function that is off the list, which the same
+/// notation would call.
+pub(crate) fn field(name: &str) -> bool {
+    function(name).is_some()
+        || !(LISTS.attribute_calls.is_empty()
+            || LISTS.attribute_calls.contains(name)
+            || [
+                "pg_",
+                "lo_",
+                "dblink",
+                "to_reg",
+                "has_",
+                "query_to_",
+                "table_to_",
+                "cursor_to_",
+            ]
+            .iter()
+            .any(|prefix| name.starts_with(prefix)))
+}
+
+/// Whether `t.name`, with `t` a row source, may be a column: not the name of a function that is off the
+/// list and takes a whole row, which the same notation would call. (No other takes a row.)
+pub(crate) fn column(name: &str) -> bool {
+    !(name.starts_with("pg_") && function(name).is_none() || ROW_CALLS.contains(&name))
+}
+
+/// The functions of attribute_calls.txt whose one argument may be a row.
+const ROW_CALLS: [&str; 8] = [
+    "any_out",
+    "anycompatible_out",
+    "anycompatiblenonarray_out",
+    "anyelement_out",
+    "anynonarray_out",
+    "hash_record",
+    "record_out",
+    "record_send",
+];
+
 /// A listed function whose name is near `name`, for a hint.
-pub(crate) fn near_function(_name: &str) -> Option<&'static str> {
-    None
+pub(crate) fn near_function(name: &str) -> Option<&'static str> {
+    if let Some(near) = LISTS.near_functions.get(name) {
+        return Some(near);
+    }
+    nearest(name, LISTS.functions.keys().map(String::as_str))
+}
+
+/// A type that is near `name`, for a hint.
+pub(crate) fn near_type(name: &str) -> Option<&'static str> {
+    if let Some(near) = LISTS.near_types.get(name) {
+        return Some(near);
+    }
+    nearest(name, LISTS.types.iter().map(String::as_str))
+}
+
+/// The nearest of `names` by edit distance, if it is a likely slip of the pen; ties go to the first
+/// in alphabetical order, so that the answer does not depend on the order of a hash table.
+fn nearest(name: &str, names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+    let allowed = if name.len() < 4 || name.len() > 63 {
+        return None;
+    } else {
+        1 + name.len() / 6
+    };
+    names
+        .filter(|known| known.len().abs_diff(name.len()) <= allowed)
+        .map(|known| (distance(name.as_bytes(), known.as_bytes()), known))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min()
+        .map(|(_, known)| known)
+}
+
+/// Levenshtein's distance.
+fn distance(a: &[u8], b: &[u8]) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        if let Some(first) = row.first_mut() {
+            *first = left;
+        }
+        for (cell, y) in row.iter_mut().skip(1).zip(b) {
+            let cost = diagonal + usize::from(x != y);
+            diagonal = *cell;
+            left = cost.min(*cell + 1).min(left + 1);
+            *cell = left;
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_data_can_be_read_and_nothing_is_listed_twice() {
+        load().unwrap();
+        let file: FunctionFile = toml::from_str(include_str!("functions.toml")).unwrap();
+        let mut seen = HashSet::new();
+        for group in &file.group {
+            assert!(!group._reason.is_empty());
+            for name in group.names.split_whitespace() {
+                assert!(seen.insert(name.to_owned()), "{name} is listed twice");
+            }
+        }
+        for (name, near) in &file.near {
+            assert!(
+                seen.contains(near),
+                "{name} points to {near}, which is not on the list"
+            );
+        }
+    }
+
+    #[test]
+    fn what_reads_by_name_or_text_or_acts_is_off_every_list() {
+        for name in "query_to_xml table_to_xml cursor_to_xml database_to_xml schema_to_xml ts_stat ts_rewrite dblink \
+                     lo_get lo_export pg_read_file pg_ls_dir pg_stat_file current_setting set_config current_query \
+                     pg_sleep pg_advisory_lock pg_get_viewdef pg_get_functiondef has_table_privilege to_regclass \
+                     txid_current nextval currval lastval setval pg_backend_pid inet_server_addr enum_range \
+                     obj_description col_description xpath xmlparse pg_terminate_backend pg_notify array_fill \
+                     current_schema current_user session_user pg_column_size pg_relation_size json_populate_record"
+            .split_whitespace()
+        {
+            assert_eq!(function(name), None, "{name}");
+            if name.starts_with("pg_") {
+                assert!(!column(name), "{name}");
+            }
+        }
+        for name in "regclass regproc regtype regrole regnamespace regconfig oid xml record refcursor anyelement unknown \
+                     pg_lsn tid xid cstring"
+            .split_whitespace()
+        {
+            assert!(!cast_type(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_would_be_a_forbidden_call_is_refused_and_a_likely_column_is_not() {
+        for name in [
+            "pg_sleep",
+            "pg_read_file",
+            "to_regclass",
+            "regclass",
+            "nextval",
+            "query_to_xml",
+            "lo_get",
+        ] {
+            assert!(!field(name), "{name}");
+        }
+        for name in [
+            "name", "date", "value", "key", "id", "amount", "status", "f1", "version", "count",
+        ] {
+            assert!(field(name), "{name}");
+            assert!(column(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn slips_and_other_dialects_are_pointed_to_a_listed_function() {
+        assert_eq!(near_function("datediff"), Some("age"));
+        assert_eq!(near_function("strng_agg"), Some("string_agg"));
+        assert_eq!(near_function("invoice_peek"), None);
+        assert_eq!(near_type("datetime"), Some("timestamp"));
+        assert_eq!(distance(b"kitten", b"sitting"), 3);
+    }
 }

@@ -1,0 +1,277 @@
+//! The canonical form of a tree: its bytes without the places in the text, so that two texts that
+//! mean the same have equal bytes.
+//!
+//! Every message of the protobuf derives `Serialize`; this serializer writes variant indices, lengths
+//! and values, in the order of the fields. Given the schema the form can be read in one way only, so
+//! equal bytes mean equal trees. It also carries the [`Names`] visitor, which sees the same walk.
+
+use serde::ser::{self, Serialize};
+use std::fmt;
+
+/// The canonical bytes of a tree.
+pub(crate) fn bytes(tree: &impl Serialize) -> Vec<u8> {
+    let mut writer = Writer {
+        out: Vec::with_capacity(1024),
+    };
+    // Writing to memory cannot fail; no message of the protobuf serializes to an error.
+    match tree.serialize(&mut writer) {
+        Ok(()) | Err(Impossible) => writer.out,
+    }
+}
+
+/// The fields that say where something stands in the text. Checked against protobuf.rs by a test.
+fn is_position(field: &str) -> bool {
+    matches!(
+        field,
+        "location"
+            | "stmt_location"
+            | "stmt_len"
+            | "list_start"
+            | "list_end"
+            | "rexpr_list_start"
+            | "rexpr_list_end"
+            | "name_location"
+            | "arg_location"
+    )
+}
+
+/// The serializer's error; never made by it.
+#[derive(Debug)]
+pub(crate) struct Impossible;
+
+impl fmt::Display for Impossible {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a tree that cannot be written")
+    }
+}
+
+impl std::error::Error for Impossible {}
+
+impl ser::Error for Impossible {
+    fn custom<T: fmt::Display>(_: T) -> Self {
+        Impossible
+    }
+}
+
+struct Writer {
+    out: Vec<u8>,
+}
+
+impl Writer {
+    fn length(&mut self, length: usize) {
+        self.out.extend_from_slice(&(length as u64).to_le_bytes());
+    }
+
+    /// A number in as few bytes as it needs; the first byte says how many follow.
+    fn number(&mut self, value: u64) {
+        if value < 0xf0 {
+            self.out.push(value as u8);
+        } else {
+            self.out.push(0xff);
+            self.length(value as usize);
+        }
+    }
+}
+
+macro_rules! numbers {
+    ($($name:ident: $type:ty),*) => {
+        $(fn $name(self, value: $type) -> Result<(), Impossible> {
+            self.number(value as u64);
+            Ok(())
+        })*
+    };
+}
+
+impl ser::Serializer for &mut Writer {
+    type Ok = ();
+    type Error = Impossible;
+    type SerializeSeq = Self;
+    type SerializeTuple = Self;
+    type SerializeTupleStruct = Self;
+    type SerializeTupleVariant = Self;
+    type SerializeMap = Self;
+    type SerializeStruct = Self;
+    type SerializeStructVariant = Self;
+
+    numbers!(
+        serialize_bool: bool, serialize_i8: i8, serialize_i16: i16, serialize_i32: i32, serialize_i64: i64,
+        serialize_u8: u8, serialize_u16: u16, serialize_u32: u32, serialize_u64: u64, serialize_char: char
+    );
+
+    fn serialize_f32(self, value: f32) -> Result<(), Impossible> {
+        self.number(u64::from(value.to_bits()));
+        Ok(())
+    }
+
+    fn serialize_f64(self, value: f64) -> Result<(), Impossible> {
+        self.number(value.to_bits());
+        Ok(())
+    }
+
+    fn serialize_str(self, value: &str) -> Result<(), Impossible> {
+        self.serialize_bytes(value.as_bytes())
+    }
+
+    fn serialize_bytes(self, value: &[u8]) -> Result<(), Impossible> {
+        self.number(value.len() as u64);
+        self.out.extend_from_slice(value);
+        Ok(())
+    }
+
+    fn serialize_none(self) -> Result<(), Impossible> {
+        self.out.push(0);
+        Ok(())
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Impossible> {
+        self.out.push(1);
+        value.serialize(self)
+    }
+
+    fn serialize_unit(self) -> Result<(), Impossible> {
+        Ok(())
+    }
+
+    fn serialize_unit_struct(self, _: &'static str) -> Result<(), Impossible> {
+        Ok(())
+    }
+
+    fn serialize_unit_variant(
+        self,
+        _: &'static str,
+        index: u32,
+        _: &'static str,
+    ) -> Result<(), Impossible> {
+        self.number(u64::from(index));
+        Ok(())
+    }
+
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        value: &T,
+    ) -> Result<(), Impossible> {
+        value.serialize(self)
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        index: u32,
+        _: &'static str,
+        value: &T,
+    ) -> Result<(), Impossible> {
+        self.number(u64::from(index));
+        value.serialize(self)
+    }
+
+    fn serialize_seq(self, length: Option<usize>) -> Result<Self, Impossible> {
+        self.number(length.ok_or(Impossible)? as u64);
+        Ok(self)
+    }
+
+    fn serialize_tuple(self, _: usize) -> Result<Self, Impossible> {
+        Ok(self)
+    }
+
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self, Impossible> {
+        Ok(self)
+    }
+
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        index: u32,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Self, Impossible> {
+        self.number(u64::from(index));
+        Ok(self)
+    }
+
+    fn serialize_map(self, length: Option<usize>) -> Result<Self, Impossible> {
+        self.number(length.ok_or(Impossible)? as u64);
+        Ok(self)
+    }
+
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self, Impossible> {
+        Ok(self)
+    }
+
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        index: u32,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Self, Impossible> {
+        self.number(u64::from(index));
+        Ok(self)
+    }
+}
+
+macro_rules! elements {
+    ($trait:ident, $method:ident) => {
+        impl ser::$trait for &mut Writer {
+            type Ok = ();
+            type Error = Impossible;
+
+            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Impossible> {
+                value.serialize(&mut **self)
+            }
+
+            fn end(self) -> Result<(), Impossible> {
+                Ok(())
+            }
+        }
+    };
+}
+
+elements!(SerializeSeq, serialize_element);
+elements!(SerializeTuple, serialize_element);
+elements!(SerializeTupleStruct, serialize_field);
+elements!(SerializeTupleVariant, serialize_field);
+
+impl ser::SerializeMap for &mut Writer {
+    type Ok = ();
+    type Error = Impossible;
+
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Impossible> {
+        key.serialize(&mut **self)
+    }
+
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Impossible> {
+        value.serialize(&mut **self)
+    }
+
+    fn end(self) -> Result<(), Impossible> {
+        Ok(())
+    }
+}
+
+macro_rules! fields {
+    ($trait:ident) => {
+        impl ser::$trait for &mut Writer {
+            type Ok = ();
+            type Error = Impossible;
+
+            fn serialize_field<T: Serialize + ?Sized>(
+                &mut self,
+                name: &'static str,
+                value: &T,
+            ) -> Result<(), Impossible> {
+                if is_position(name) {
+                    return Ok(());
+                }
+                value.serialize(&mut **self)
+            }
+
+            fn end(self) -> Result<(), Impossible> {
+                Ok(())
+            }
+        }
+    };
+}
+
+fields!(SerializeStruct);
+fields!(SerializeStructVariant);

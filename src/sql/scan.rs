@@ -1,0 +1,511 @@
+//! A cheap look at a text before any parser sees it: its bounds, and whether it is one plain query.
+//!
+//! This is not a judge of meaning. Being wrong here costs a refusal or a hint; what a text means is
+//! decided by the two parsers. It follows the lexical rules of the PostgreSQL manual, section 4.1, with
+//! `standard_conforming_strings` on.
+
+use crate::error::{Reason, Refusal};
+use crate::limits::Limits;
+
+/// What a token is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// White space.
+    Space,
+    /// `-- ...` or `/* ... */`.
+    Comment,
+    /// A string, in quotes or dollar quotes.
+    Text,
+    /// An identifier in double quotes.
+    Quoted,
+    /// A number.
+    Number,
+    /// A keyword or a plain identifier.
+    Word,
+    /// A run of operator characters, or `::`.
+    Operator,
+    /// A single character of anything else, or a parameter.
+    Other,
+}
+
+/// One token: bytes `start..end` of the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Token {
+    pub(crate) kind: Kind,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    /// For a comment, how deep comments nest in it.
+    pub(crate) nesting: usize,
+}
+
+/// The tokens of a text, white space and comments included.
+pub(crate) fn tokens(text: &str) -> Tokens<'_> {
+    Tokens {
+        text: text.as_bytes(),
+        at: 0,
+    }
+}
+
+/// See [`tokens`].
+pub(crate) struct Tokens<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
+}
+
+fn starts_word(byte: u8) -> bool {
+    byte.is_ascii_alphabetic() || byte == b'_' || byte >= 0x80
+}
+
+fn continues_word(byte: u8) -> bool {
+    starts_word(byte) || byte.is_ascii_digit() || byte == b'$'
+}
+
+fn is_operator(byte: u8) -> bool {
+    b"~!@#^&|`?+-*/%<>=".contains(&byte)
+}
+
+impl Tokens<'_> {
+    fn byte(&self, at: usize) -> Option<u8> {
+        self.text.get(at).copied()
+    }
+
+    fn run(&self, from: usize, belongs: fn(u8) -> bool) -> usize {
+        let rest = self.text.get(from..).unwrap_or_default();
+        from + rest
+            .iter()
+            .position(|&byte| !belongs(byte))
+            .unwrap_or(rest.len())
+    }
+
+    /// The end of a comment that starts at `from` with `/*`, and how deep comments nest in it.
+    fn block_comment(&self, from: usize) -> (usize, usize) {
+        let (mut at, mut depth, mut deepest) = (from, 0usize, 0usize);
+        loop {
+            match (self.byte(at), self.byte(at + 1)) {
+                (Some(b'/'), Some(b'*')) => {
+                    depth += 1;
+                    deepest = deepest.max(depth);
+                    at += 2;
+                }
+                (Some(b'*'), Some(b'/')) => {
+                    depth -= 1;
+                    at += 2;
+                    if depth == 0 {
+                        return (at, deepest);
+                    }
+                }
+                (Some(_), _) => at += 1,
+                (None, _) => return (self.text.len(), deepest),
+            }
+        }
+    }
+
+    /// The end of what is quoted by `quote` and opens at `from`.
+    fn quoted(&self, from: usize, quote: u8, backslash: bool) -> usize {
+        let mut at = from + 1;
+        loop {
+            match self.byte(at) {
+                None => return self.text.len(),
+                Some(b'\\') if backslash => at += 2,
+                Some(byte) if byte == quote => {
+                    if self.byte(at + 1) == Some(quote) {
+                        at += 2;
+                    } else {
+                        return at + 1;
+                    }
+                }
+                Some(_) => at += 1,
+            }
+        }
+    }
+
+    /// The end of a dollar-quoted string that opens at `from`, if one does.
+    fn dollar(&self, from: usize) -> Option<usize> {
+        let tag_end = match self.byte(from + 1)? {
+            b'$' => from + 1,
+            byte if starts_word(byte) => self.run(from + 1, |b| continues_word(b) && b != b'$'),
+            _ => return None,
+        };
+        if self.byte(tag_end)? != b'$' {
+            return None;
+        }
+        let tag = self.text.get(from..=tag_end)?;
+        let body = self.text.get(tag_end + 1..)?;
+        Some(
+            body.windows(tag.len())
+                .position(|window| window == tag)
+                .map_or(self.text.len(), |found| tag_end + 1 + found + tag.len()),
+        )
+    }
+
+    fn operator(&self, from: usize) -> usize {
+        let end = self.run(from, is_operator);
+        let run = self.text.get(from..end).unwrap_or_default();
+        let comment = run
+            .windows(2)
+            .position(|pair| pair == b"--" || pair == b"/*");
+        from + comment.filter(|&at| at > 0).unwrap_or(run.len())
+    }
+
+    fn number(&self, from: usize) -> usize {
+        self.run(from, |byte| {
+            byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.'
+        })
+    }
+}
+
+impl Iterator for Tokens<'_> {
+    type Item = Token;
+
+    fn next(&mut self) -> Option<Token> {
+        let start = self.at;
+        let first = self.byte(start)?;
+        let second = self.byte(start + 1);
+        let mut nesting = 0;
+        let (kind, end) = match first {
+            byte if is_space(byte) => (Kind::Space, self.run(start, is_space)),
+            b'-' if second == Some(b'-') => (
+                Kind::Comment,
+                self.run(start, |byte| byte != b'\n' && byte != b'\r'),
+            ),
+            b'/' if second == Some(b'*') => {
+                let (end, deepest) = self.block_comment(start);
+                nesting = deepest;
+                (Kind::Comment, end)
+            }
+            b'\'' => (Kind::Text, self.quoted(start, b'\'', false)),
+            b'"' => (Kind::Quoted, self.quoted(start, b'"', false)),
+            b'e' | b'E' if second == Some(b'\'') => {
+                (Kind::Text, self.quoted(start + 1, b'\'', true))
+            }
+            byte if starts_word(byte) => (Kind::Word, self.run(start, continues_word)),
+            byte if byte.is_ascii_digit() => (Kind::Number, self.number(start)),
+            b'.' if second.is_some_and(|byte| byte.is_ascii_digit()) => {
+                (Kind::Number, self.number(start))
+            }
+            b'$' => match self.dollar(start) {
+                Some(end) => (Kind::Text, end),
+                None => (
+                    Kind::Other,
+                    self.run(start + 1, |byte| byte.is_ascii_digit()),
+                ),
+            },
+            b':' if second == Some(b':') => (Kind::Operator, start + 2),
+            byte if is_operator(byte) => (Kind::Operator, self.operator(start)),
+            _ => (Kind::Other, start + 1),
+        };
+        self.at = end.min(self.text.len());
+        Some(Token {
+            kind,
+            start,
+            end: self.at,
+            nesting,
+        })
+    }
+}
+
+/// What [`check`] saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seen<'a> {
+    /// The first word, if the text starts with one (or with parentheses and then one).
+    pub(crate) first_word: Option<&'a str>,
+    /// Whether anything but white space and comments stands behind a semicolon, or one stands first.
+    pub(crate) several: bool,
+    /// Whether there is anything but white space, comments and semicolons.
+    pub(crate) empty: bool,
+}
+
+/// One open bracket or CASE, with the operators chained at its level since the last comma.
+struct Level {
+    case: bool,
+    chain: usize,
+}
+
+/// Checks the bounds that protect the parsers themselves.
+///
+/// # Errors
+/// `TooLarge` for the length, `TooComplex` for nesting, tokens and operator chains, `SyntaxError` for a null byte.
+pub(crate) fn check<'a>(text: &'a str, limits: &Limits) -> Result<Seen<'a>, Refusal> {
+    if text.len() > limits.sql_bytes_max {
+        return Err(Refusal::new(
+            Reason::TooLarge,
+            format!(
+                "the statement has {} bytes, at most {} are allowed",
+                text.len(),
+                limits.sql_bytes_max
+            ),
+        )
+        .hint("Send a shorter statement; pass long values as parameters."));
+    }
+    if let Some(at) = text.bytes().position(|byte| byte == 0) {
+        let before = text.get(..at).unwrap_or_default().chars().count();
+        return Err(
+            Refusal::new(Reason::SyntaxError, "the text contains a null byte")
+                .at(u32::try_from(before + 1).ok())
+                .hint("Send plain text."),
+        );
+    }
+    let mut seen = Seen {
+        first_word: None,
+        several: false,
+        empty: true,
+    };
+    let mut ended = false;
+    let mut count = Count::default();
+    for token in tokens(text) {
+        let piece = text.get(token.start..token.end).unwrap_or_default();
+        if token.nesting > limits.sql_depth_max {
+            return Err(too_complex("comments nest", limits.sql_depth_max));
+        }
+        if matches!(token.kind, Kind::Space | Kind::Comment) {
+            continue;
+        }
+        if piece == ";" && count.levels.is_empty() {
+            ended = true;
+            count = Count::default();
+            continue;
+        }
+        seen.several |= ended;
+        if seen.empty && piece != "(" {
+            seen.empty = false;
+            seen.first_word = (token.kind == Kind::Word).then_some(piece);
+        }
+        count.token(token.kind, piece);
+        count.within(limits)?;
+    }
+    // Parentheses alone are not nothing: let the grammar say what is wrong with them.
+    seen.empty &= count.tokens == 0;
+    Ok(seen)
+}
+
+fn too_complex(what: &str, most: usize) -> Refusal {
+    Refusal::new(Reason::TooComplex, format!("{what} more than {most} deep"))
+        .hint("Send a simpler statement, or split it into several.")
+}
+
+/// The counters of one statement.
+#[derive(Default)]
+struct Count {
+    tokens: usize,
+    levels: Vec<Level>,
+    /// The operators chained at the outermost level.
+    chain: usize,
+    /// The sum of all chains that are open now: about the depth of the tree.
+    open_chains: usize,
+}
+
+impl Count {
+    fn chain_mut(&mut self) -> &mut usize {
+        match self.levels.last_mut() {
+            Some(level) => &mut level.chain,
+            None => &mut self.chain,
+        }
+    }
+
+    fn pop(&mut self) {
+        if let Some(level) = self.levels.pop() {
+            self.open_chains = self.open_chains.saturating_sub(level.chain);
+        }
+    }
+
+    fn token(&mut self, kind: Kind, piece: &str) {
+        self.tokens += 1;
+        match piece {
+            "(" | "[" => self.levels.push(Level {
+                case: false,
+                chain: 0,
+            }),
+            ")" | "]" => {
+                // A column may be called `case`: what was not closed by END is closed here.
+                while self.levels.last().is_some_and(|level| level.case) {
+                    self.pop();
+                }
+                self.pop();
+            }
+            "," => {
+                let chain = std::mem::take(self.chain_mut());
+                self.open_chains = self.open_chains.saturating_sub(chain);
+            }
+            _ if kind == Kind::Word && piece.eq_ignore_ascii_case("case") => {
+                self.levels.push(Level {
+                    case: true,
+                    chain: 0,
+                });
+            }
+            _ if kind == Kind::Word && piece.eq_ignore_ascii_case("end") => {
+                if self.levels.last().is_some_and(|level| level.case) {
+                    self.pop();
+                }
+            }
+            _ if kind == Kind::Operator || kind == Kind::Word && chains(piece) => {
+                *self.chain_mut() += 1;
+                self.open_chains += 1;
+            }
+            _ => {}
+        }
+    }
+
+    fn within(&self, limits: &Limits) -> Result<(), Refusal> {
+        if self.levels.len() > limits.sql_depth_max {
+            return Err(too_complex(
+                "parentheses and CASE nest",
+                limits.sql_depth_max,
+            ));
+        }
+        if self.open_chains > limits.sql_operators_max {
+            return Err(Refusal::new(
+                Reason::TooComplex,
+                format!(
+                    "more than {} operators are chained",
+                    limits.sql_operators_max
+                ),
+            )
+            .hint(
+                "Use IN (...), = ANY (...) or a VALUES list instead of a long chain of operators.",
+            ));
+        }
+        if self.tokens > limits.sql_tokens_max {
+            return Err(Refusal::new(
+                Reason::TooComplex,
+                format!(
+                    "the statement has more than {} tokens",
+                    limits.sql_tokens_max
+                ),
+            )
+            .hint("Send a shorter statement; pass long lists as an array parameter."));
+        }
+        Ok(())
+    }
+}
+
+/// The words that make a tree one deeper each time.
+fn chains(word: &str) -> bool {
+    const WORDS: [&str; 20] = [
+        "and",
+        "or",
+        "not",
+        "is",
+        "isnull",
+        "notnull",
+        "like",
+        "ilike",
+        "similar",
+        "in",
+        "between",
+        "union",
+        "except",
+        "intersect",
+        "join",
+        "collate",
+        "at",
+        "overlaps",
+        "operator",
+        "escape",
+    ];
+    word.len() <= 9 && WORDS.iter().any(|known| word.eq_ignore_ascii_case(known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kinds(text: &str) -> Vec<(Kind, &str)> {
+        tokens(text)
+            .filter(|token| token.kind != Kind::Space)
+            .map(|token| (token.kind, &text[token.start..token.end]))
+            .collect()
+    }
+
+    #[test]
+    fn quotes_comments_and_operators_end_where_postgresql_ends_them() {
+        assert_eq!(
+            kinds("E'a\\'b' 'c''d' $x$;$y$$x$ $1 a$b \"q\"\"q\" 1.5e3"),
+            [
+                (Kind::Text, "E'a\\'b'"),
+                (Kind::Text, "'c''d'"),
+                (Kind::Text, "$x$;$y$$x$"),
+                (Kind::Other, "$1"),
+                (Kind::Word, "a$b"),
+                (Kind::Quoted, "\"q\"\"q\""),
+                (Kind::Number, "1.5e3"),
+            ]
+        );
+        assert_eq!(
+            kinds("a+--b\n::/* /* */ ; */c"),
+            [
+                (Kind::Word, "a"),
+                (Kind::Operator, "+"),
+                (Kind::Comment, "--b"),
+                (Kind::Operator, "::"),
+                (Kind::Comment, "/* /* */ ; */"),
+                (Kind::Word, "c"),
+            ]
+        );
+        assert_eq!(kinds("'x\\' y"), [(Kind::Text, "'x\\'"), (Kind::Word, "y")]);
+    }
+
+    #[test]
+    fn the_bounds_hold() {
+        fn seen(text: &str) -> Result<bool, Refusal> {
+            check(text, &Limits::default()).map(|seen| seen.empty)
+        }
+        assert!(seen(&format!("SELECT {}1", "1+".repeat(500))).is_ok());
+        assert_eq!(
+            seen(&format!("SELECT {}1", "1+".repeat(501)))
+                .unwrap_err()
+                .reason,
+            Reason::TooComplex
+        );
+        assert!(seen(&format!("SELECT a IN ({}1)", "-1,".repeat(3000))).is_ok());
+        assert_eq!(
+            seen(&format!("SELECT {}", "(1+".repeat(61)))
+                .unwrap_err()
+                .reason,
+            Reason::TooComplex
+        );
+        assert_eq!(
+            seen(&"/*".repeat(61)).unwrap_err().reason,
+            Reason::TooComplex
+        );
+        assert_eq!(
+            seen(&"CASE WHEN 1 THEN ".repeat(61)).unwrap_err().reason,
+            Reason::TooComplex
+        );
+        assert!(seen(&"SELECT CASE WHEN a THEN 1 END;".repeat(100)).is_ok());
+        assert_eq!(
+            seen(&"a,".repeat(10_001)).unwrap_err().reason,
+            Reason::TooComplex
+        );
+        assert_eq!(
+            seen(&" ".repeat(131_073)).unwrap_err().reason,
+            Reason::TooLarge
+        );
+        let null = seen("SELECT 'ä\0'").unwrap_err();
+        assert_eq!(
+            (null.reason, null.position),
+            (Reason::SyntaxError, Some(10))
+        );
+    }
+
+    #[test]
+    fn it_tells_one_statement_from_several_and_from_none() {
+        let limits = Limits::default();
+        let seen = |text| check(text, &limits).unwrap();
+        assert_eq!(
+            seen("/*x*/ ((select 1));--"),
+            Seen {
+                first_word: Some("select"),
+                several: false,
+                empty: false
+            }
+        );
+        assert!(seen("SELECT ';'; SELECT 2").several);
+        assert!(seen("; SELECT 2").several);
+        assert!(seen(" ; /* ; */ -- \n;").empty);
+        assert!(!seen("((").empty);
+    }
+}
