@@ -10,7 +10,9 @@ pub(super) async fn run(arguments: args::Demo) -> Outcome {
         settings: Vec::new(),
     };
     let setup = |_: &crate::demo::Cluster| Setup {
-        views: arguments.views,
+        views: arguments
+            .views
+            .map(|folder| folder.canonicalize().unwrap_or(folder)),
         ..Setup::example("demo", arguments.listen, arguments.enforcement.into())
     };
     let mut out = std::io::stdout();
@@ -22,12 +24,12 @@ pub(super) async fn run(arguments: args::Demo) -> Outcome {
 
 fn failure(error: DemoError) -> Failure {
     let hint = error.hint();
-    let wrong_views = matches!(error, DemoError::Install(_));
+    let usage = matches!(error, DemoError::Install(_) | DemoError::Config(_));
     let mut cause = anyhow::Error::from(error);
     if let Some(hint) = hint {
         cause = anyhow::anyhow!("{cause:#}\nhint: {hint}");
     }
-    if wrong_views {
+    if usage {
         Failure::Usage(cause)
     } else {
         Failure::Unreachable(cause)

@@ -115,6 +115,14 @@ impl Cluster {
         self.folder.subfolder(name)
     }
 
+    /// A file inside the cluster's folder that only its user (and root) can read, removed with it.
+    ///
+    /// # Errors
+    /// [`ClusterError::Folder`].
+    pub fn private_file(&self, name: &str, content: &str) -> Result<PathBuf, ClusterError> {
+        self.folder.private_file(name, content)
+    }
+
     /// Connection parameters for a user of this cluster.
     pub fn config(&self, database: &str, user: &str, password: &str) -> tokio_postgres::Config {
         let mut config = tokio_postgres::Config::new();

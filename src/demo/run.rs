@@ -1,18 +1,20 @@
 //! `rowgate demo`: cluster, example, gate, and the lines to paste.
 
-use super::setup::{DemoError, PASSWORD, Setup, USERS, prepare};
+use super::setup::{CONFIG_FILE, DemoError, PASSWORD, Setup, USERS, prepare};
 use super::{Cluster, ClusterOptions};
 use crate::app;
-use crate::config::AuditSink;
 use std::fmt::Write as _;
 use std::future::Future;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::Path;
 use tokio::sync::oneshot;
+
+const SUM: &str = "SELECT SUM(amount) FROM invoices";
 
 /// Three statements worth trying. The Training one shows that two roles do not double a row.
 const QUERIES: &[&str] = &[
-    "SELECT SUM(amount) FROM invoices",
+    SUM,
     "SELECT SUM(amount) FROM transactions WHERE department = 'Training'",
     "DELETE FROM invoices",
 ];
@@ -68,10 +70,6 @@ async fn serve(
         () = &mut shutdown => return Ok(()),
         config = prepare(cluster, setup) => config?,
     };
-    let audit = match &config.audit.sink {
-        AuditSink::File(path) => path.display().to_string(),
-        AuditSink::Stdout => "standard output".to_owned(),
-    };
     let database = config.upstream.database.clone();
     let (ready, mut became_ready) = oneshot::channel();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -98,7 +96,7 @@ async fn serve(
     };
     if let Ok(address) = address {
         let seconds = started.elapsed().as_secs_f32();
-        let text = welcome(address, &database, seconds, &audit).await;
+        let text = welcome(address, &database, seconds, cluster.folder()).await;
         say(out, &text)?;
     }
     tokio::select! {
@@ -110,7 +108,7 @@ async fn serve(
 }
 
 /// The text a person sees when clients can connect; the answers are asked of the gate itself.
-async fn welcome(address: SocketAddr, database: &str, seconds: f32, audit: &str) -> String {
+async fn welcome(address: SocketAddr, database: &str, seconds: f32, folder: &Path) -> String {
     let mut text = String::new();
     let (host, port) = (address.ip(), address.port());
     // Writing to a String cannot fail.
@@ -138,7 +136,27 @@ async fn welcome(address: SocketAddr, database: &str, seconds: f32, audit: &str)
             writeln!(text, "    {user:<6} {answer}").ok();
         }
     }
-    writeln!(text, "\nThe audit log is {audit}").ok();
+    let file = folder.join(CONFIG_FILE);
+    let file = file.display();
+    let program = std::env::current_exe().unwrap_or_else(|_| "rowgate".into());
+    let program = program.display();
+    writeln!(
+        text,
+        "\nWhat happens to a query, and why; and what an agent is told about the data:\n"
+    )
+    .ok();
+    writeln!(
+        text,
+        "  {program} explain --config {file} --user bob '{SUM}'"
+    )
+    .ok();
+    writeln!(text, "  {program} describe --config {file} --user bob").ok();
+    writeln!(
+        text,
+        "\nThe audit log: {}",
+        folder.join("audit.jsonl").display()
+    )
+    .ok();
     write!(text, "Press Ctrl-C to stop.").ok();
     text
 }

@@ -1,18 +1,11 @@
 //! From a fresh cluster to a database with the example in it and a [`Config`] that serves it.
 
 use super::{Cluster, ClusterError, DATA, SCHEMA, VIEWS, random_password};
-use crate::config::{
-    Audit, AuditSink, Config, Enforcement, Gate, Provider, ProviderKind, SqlProvider, Upstream,
-    UpstreamTls,
-};
-use crate::identity::{IdentitySettings, Login, Proof, StatementToken};
+use crate::config::{Config, ConfigErrors, Enforcement};
 use crate::install::{self, InstallError, InstallOptions, Passwords};
-use crate::limits::Limits;
 use secrecy::{ExposeSecret, SecretString};
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// The login the `sql` provider reads `user_roles` with; it may read nothing else.
 const ROLES_LOGIN: &str = "rowgate_roles";
@@ -27,6 +20,9 @@ pub const USERS: &[(&str, &str)] = &[
         "superuser: all rows of all tables in views/, still read-only",
     ),
 ];
+
+/// The configuration's name in the cluster's folder.
+pub(super) const CONFIG_FILE: &str = "rowgate.toml";
 
 /// The demo users' password.
 pub const PASSWORD: &str = "demo";
@@ -65,6 +61,9 @@ pub enum DemoError {
     /// No cluster.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    /// The configuration is wrong, such as a folder of views that does not exist.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
     /// The views cannot be read or installed.
     #[error(transparent)]
     Install(#[from] InstallError),
@@ -86,7 +85,7 @@ impl DemoError {
                 .filter_map(|error| error.downcast_ref::<std::io::Error>())
                 .any(|error| error.kind() == std::io::ErrorKind::AddrInUse)
                 .then_some("--listen takes another address; 127.0.0.1:0 is any free port."),
-            Self::Install(_) | Self::Output(_) => None,
+            Self::Config(_) | Self::Install(_) | Self::Output(_) => None,
         }
     }
 }
@@ -99,26 +98,18 @@ impl DemoError {
 pub async fn prepare(cluster: &Cluster, setup: &Setup) -> Result<Config, DemoError> {
     let roles_password = random_password();
     create_database(cluster, setup, &roles_password).await?;
-    let views_folder = match &setup.views {
-        Some(folder) => folder.clone(),
-        None => write_views(cluster, VIEWS)?,
-    };
+    if setup.views.is_none() {
+        write_views(cluster, VIEWS)?;
+    }
     let passwords = Passwords {
         login: Some(SecretString::from(random_password())),
         superuser_login: Some(SecretString::from(random_password())),
     };
-    let options = InstallOptions::default();
+    let config = configure(cluster, setup, &passwords, &roles_password)?;
+    let views = install::read_views(&config.views)?;
     let mut admin = cluster.connect(&setup.database).await?;
-    let views = install::read_views(&views_folder)?;
-    install::apply(&mut admin, &views, &options, &passwords).await?;
-    Ok(config(
-        cluster,
-        setup,
-        views_folder,
-        &options,
-        passwords,
-        roles_password,
-    ))
+    install::apply(&mut admin, &views, &InstallOptions::default(), &passwords).await?;
+    Ok(config)
 }
 
 async fn create_database(
@@ -188,91 +179,90 @@ pub fn write_views(cluster: &Cluster, views: &[(&str, &str)]) -> Result<PathBuf,
     Ok(folder)
 }
 
-fn config(
+/// Writes the demo's `rowgate.toml` into the cluster's folder and reads it back, as `rowgate serve` would:
+/// the other commands work on the running demo with `--config`.
+fn configure(
     cluster: &Cluster,
     setup: &Setup,
-    views: PathBuf,
-    options: &InstallOptions,
-    passwords: Passwords,
-    roles_password: String,
-) -> Config {
-    Config {
-        listen: setup.listen,
-        tls: None,
-        upstream: Upstream {
-            host: "127.0.0.1".to_owned(),
-            port: cluster.port(),
-            database: setup.database.clone(),
-            user: options.login.clone(),
-            password: passwords.login,
-            superuser_user: options.superuser_login.clone(),
-            superuser_password: passwords.superuser_login,
-            admin_user: Some("postgres".to_owned()),
-            admin_password: Some(SecretString::from(cluster.password().expose_secret())),
-            tls: UpstreamTls::Off,
-            pool_size: 16,
-            pool_wait: Duration::from_secs(10),
-            connect_timeout: Duration::from_secs(10),
-        },
-        enforcement: setup.enforcement,
-        views,
-        identity: IdentitySettings {
-            logins: logins(),
-            tokens: None,
-            token_requires_tls: true,
-            statement_token: StatementToken::default(),
-        },
-        providers: vec![roles_provider(cluster, &setup.database, roles_password)],
-        audit: audit(cluster.folder()),
-        gate: Gate::default(),
-        limits: Limits::default(),
-        warnings: Vec::new(),
-    }
+    passwords: &Passwords,
+    roles_password: &str,
+) -> Result<Config, DemoError> {
+    let text = toml_text(cluster, setup, passwords, roles_password);
+    let path = cluster.private_file(CONFIG_FILE, &text)?;
+    Ok(Config::load(&path)?)
 }
 
-fn logins() -> BTreeMap<String, Login> {
-    let login = |name: &str| Login {
-        proof: Proof::Password(SecretString::from(PASSWORD)),
-        user_id: Some(name.to_owned()),
-        may_delegate: false,
-        superuser: name == "admin",
+fn toml_text(
+    cluster: &Cluster,
+    setup: &Setup,
+    passwords: &Passwords,
+    roles_password: &str,
+) -> String {
+    let quoted = |text: &str| toml::Value::from(text).to_string();
+    let secret = |password: &Option<SecretString>| {
+        quoted(
+            password
+                .as_ref()
+                .map_or("", |password| password.expose_secret()),
+        )
     };
-    USERS
-        .iter()
-        .map(|(name, _)| ((*name).to_owned(), login(name)))
-        .collect()
-}
-
-fn roles_provider(cluster: &Cluster, database: &str, password: String) -> Provider {
-    let roles = r#"SELECT role FROM public.user_roles WHERE "user" = $1"#;
-    let sql = SqlProvider {
-        host: "127.0.0.1".to_owned(),
-        port: cluster.port(),
-        database: database.to_owned(),
-        user: ROLES_LOGIN.to_owned(),
-        password: Some(SecretString::from(password)),
-        tls: UpstreamTls::Off,
-        roles: Some(roles.to_owned()),
-        permissions: None,
-        attributes: None,
-        superuser: Some("SELECT $1::text = 'admin'".to_owned()),
-        role_permissions: None,
-        pool_size: 4,
-        timeout: Duration::from_secs(5),
-        cache: Duration::ZERO,
-        listen: false,
+    let views = setup.views.as_deref().unwrap_or(Path::new("views"));
+    let options = InstallOptions::default();
+    let superuser_login = options.superuser_login.unwrap_or_default();
+    let enforcement = match setup.enforcement {
+        Enforcement::Barrier => "barrier",
+        Enforcement::Inline => "inline",
     };
-    Provider {
-        name: "user_roles".to_owned(),
-        kind: ProviderKind::Sql(Box::new(sql)),
-    }
+    let text = format!(
+        r#"# Written by `rowgate demo` at each start; the passwords are new each time.
+listen = {listen}
+enforcement = "{enforcement}"
+views = {views}
+
+[upstream]
+host = "127.0.0.1"
+port = {port}
+database = {database}
+user = {user}
+password = {password}
+superuser_user = {superuser}
+superuser_password = {superuser_password}
+admin_user = "postgres"
+admin_password = {admin_password}
+
+[[providers]]
+kind = "sql"
+name = "user_roles"
+user = "{ROLES_LOGIN}"
+password = "{roles_password}"
+roles = 'SELECT role FROM public.user_roles WHERE "user" = $1'
+superuser = "SELECT $1::text = 'admin'"
+cache_ms = 0
+
+[audit]
+path = "audit.jsonl"
+"#,
+        listen = quoted(&setup.listen.to_string()),
+        views = quoted(&views.display().to_string()),
+        port = cluster.port(),
+        database = quoted(&setup.database),
+        user = quoted(&options.login),
+        password = secret(&passwords.login),
+        superuser = quoted(&superuser_login),
+        superuser_password = secret(&passwords.superuser_login),
+        admin_password = quoted(cluster.password().expose_secret()),
+    );
+    text + &logins()
 }
 
-fn audit(folder: &Path) -> Audit {
-    Audit {
-        sink: AuditSink::File(folder.join("audit.jsonl")),
-        required: true,
-        parameters: false,
-        sql_bytes_max: 64 * 1024,
-    }
+fn logins() -> String {
+    let login = |(user, _): &(&str, &str)| {
+        let superuser = if *user == "admin" {
+            "superuser = true\n"
+        } else {
+            ""
+        };
+        format!("\n[logins.{user}]\npassword = \"{PASSWORD}\"\n{superuser}")
+    };
+    USERS.iter().map(login).collect()
 }
