@@ -16,6 +16,7 @@ pub mod app;
 pub mod audit;
 pub mod cli;
 pub mod config;
+mod control;
 pub mod demo;
 pub mod error;
 pub mod gateway;

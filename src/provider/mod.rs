@@ -1,23 +1,62 @@
-//! Where roles and permissions come from: one file a kind, one small trait, merged by a [`Resolver`].
+//! Where roles and permissions come from: one file a kind, one small trait ([`Provider`]), merged
+//! into one principal by a [`Resolver`].
+//!
+//! ```text
+//! Caller -> Resolver -> [cache] -> file | sql -> merge -> Findings -> Principal
+//! ```
+//!
+//! A provider that cannot answer, answers too late, too much or not understandably is an error, and
+//! an error is a refusal: never "no roles, carry on".
 
-use crate::error::Error;
-use crate::identity::{Caller, Principal};
-use std::sync::Arc;
+mod answer;
+mod cache;
+mod file;
+mod flight;
+mod merge;
+mod resolver;
+mod sql;
 
-/// From a [`Caller`] to a [`Principal`]: asks every provider and merges what they found.
-pub struct Resolver {}
+pub use answer::{ANSWER_ITEMS_MAX, Answer, ITEM_BYTES_MAX, ProviderError};
+pub use cache::Cached;
+pub use file::FileProvider;
+pub use resolver::Resolver;
+pub(crate) use sql::listen;
+pub use sql::{SqlProvider, SqlQueries};
 
-impl Resolver {
-    /// The principal a caller is at this moment. Ask once per statement; it is cheap when nothing changed.
-    ///
-    /// # Errors
-    /// [`crate::error::FaultKind::ProviderUnavailable`] when a provider cannot answer: never "no roles".
-    /// [`crate::error::Reason::NotAuthorized`] when the user is a superuser and this login may not be one.
-    pub async fn principal(&self, caller: &Caller) -> Result<Arc<Principal>, Error> {
-        Ok(Arc::new(Principal::new(
-            caller.login(),
-            caller.user_id(),
-            crate::identity::Findings::default(),
-        )))
+use crate::identity::Caller;
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::Pin;
+
+/// What an asynchronous method of [`Provider`] returns.
+pub type Asking<'a, T> = Pin<Box<dyn Future<Output = Result<T, ProviderError>> + Send + 'a>>;
+
+/// One source of roles, permissions and attributes.
+///
+/// Every kind passes the same conformance suite (`tests/providers`): grants seen, revocation seen,
+/// outage, garbage and oversize refused, unknown user = nothing, slow = bounded, no secret in any
+/// message.
+pub trait Provider: Send + Sync + 'static {
+    /// Its name in `explain`, the audit and messages.
+    fn name(&self) -> &str;
+
+    /// What it knows about the user at this moment. A user it does not know is an empty answer.
+    fn find<'a>(&'a self, caller: &'a Caller) -> Asking<'a, Answer>;
+
+    /// The permissions that these roles carry; roles may come from another provider.
+    fn role_permissions<'a>(
+        &'a self,
+        _roles: &'a BTreeSet<String>,
+    ) -> Asking<'a, BTreeSet<String>> {
+        Box::pin(async { Ok(BTreeSet::new()) })
     }
+
+    /// A number that changes whenever any answer could: while it stays, answers may be kept. `None`
+    /// means it has to be asked every time.
+    fn generation(&self) -> Option<u64> {
+        None
+    }
+
+    /// Forgets what it kept, if it keeps anything.
+    fn clear(&self) {}
 }

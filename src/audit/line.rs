@@ -1,0 +1,161 @@
+//! A record as one JSON line.
+
+use super::{AuditRecord, Decision, Outcome, RequestId};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+#[derive(Serialize)]
+struct Request<'a> {
+    event: &'static str,
+    time: String,
+    request_id: String,
+    session: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    application_name: Option<&'a str>,
+    login: &'a str,
+    user_id: &'a str,
+    roles: &'a [String],
+    #[serde(skip_serializing_if = "is_false")]
+    superuser: bool,
+    sql: &'a str,
+    /// Length and hash of the whole text, where `sql` had to be cut.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sql_bytes: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sql_sha256: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    final_sql_sha256: Option<String>,
+    tables: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    form: Option<&'static str>,
+    policy_version: u64,
+    decision: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<&'a [Option<String>]>,
+}
+
+#[derive(Serialize)]
+struct End<'a> {
+    event: &'static str,
+    time: String,
+    request_id: String,
+    rows: u64,
+    bytes: u64,
+    duration_ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sqlstate: Option<&'a str>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature serde asks for"
+)]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// The line written before the first row leaves.
+pub(super) fn request(record: &AuditRecord, parameters: bool, sql_bytes_max: usize) -> Vec<u8> {
+    let sql = without_token(&record.sql);
+    let kept = cut(&sql, sql_bytes_max);
+    let was_cut = kept.len() < sql.len();
+    line(&Request {
+        event: "request",
+        time: now(),
+        request_id: record.request_id.to_string(),
+        session: record.session,
+        peer: record.peer.map(|peer| peer.to_string()),
+        application_name: record
+            .application_name
+            .as_deref()
+            .map(|name| cut(name, 256)),
+        login: &record.login,
+        user_id: &record.user_id,
+        roles: &record.roles,
+        superuser: record.superuser,
+        sql: kept,
+        sql_bytes: was_cut.then_some(sql.len()),
+        sql_sha256: was_cut.then(|| sha256(&sql)),
+        final_sql_sha256: record.final_sql.as_deref().map(sha256),
+        tables: &record.tables,
+        form: record.form,
+        policy_version: record.policy_version,
+        decision: match record.decision {
+            Decision::Allow => "allow",
+            Decision::Refuse => "refuse",
+        },
+        reason: record.reason,
+        parameters: parameters.then_some(&record.parameters),
+    })
+}
+
+/// The line written when a request has ended.
+pub(super) fn outcome(request_id: RequestId, outcome: &Outcome) -> Vec<u8> {
+    line(&End {
+        event: "outcome",
+        time: now(),
+        request_id: request_id.to_string(),
+        rows: outcome.rows,
+        bytes: outcome.bytes,
+        duration_ms: (outcome.duration.as_secs_f64() * 1e6).round() / 1e3,
+        sqlstate: outcome.sqlstate.as_deref(),
+    })
+}
+
+fn line(value: &impl Serialize) -> Vec<u8> {
+    // Strings, numbers and lists of them: serialization cannot fail, and JSON escapes line ends.
+    let mut line = serde_json::to_vec(value).unwrap_or_default();
+    line.push(b'\n');
+    line
+}
+
+fn now() -> String {
+    let now = OffsetDateTime::now_utc();
+    let now = now.replace_millisecond(now.millisecond()).unwrap_or(now);
+    now.format(&Rfc3339).unwrap_or_default()
+}
+
+fn cut(text: &str, bytes: usize) -> &str {
+    let mut end = bytes.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.split_at(end).0
+}
+
+/// A statement token is a credential while it lives: it is replaced before anything is kept.
+fn without_token(sql: &str) -> std::borrow::Cow<'_, str> {
+    const MARK: &str = "rowgate.token=";
+    let Some(start) = sql.find(MARK) else {
+        return sql.into();
+    };
+    let mut text = String::with_capacity(sql.len());
+    let mut rest = sql;
+    let mut at = Some(start);
+    while let Some(start) = at {
+        let (before, after) = rest.split_at(start + MARK.len());
+        let of_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        text.push_str(before);
+        text.push_str("...");
+        rest = after.trim_start_matches(of_token);
+        at = rest.find(MARK);
+    }
+    text.push_str(rest);
+    text.into()
+}
+
+fn sha256(text: &str) -> String {
+    use std::fmt::Write;
+    let mut hex = String::with_capacity(64);
+    for byte in Sha256::digest(text.as_bytes()) {
+        // Writing to a string cannot fail.
+        let _ok = write!(hex, "{byte:02x}");
+    }
+    hex
+}

@@ -1,0 +1,272 @@
+use super::*;
+use serde_json::Value;
+use std::io::Write;
+use std::sync::Mutex;
+
+fn settings(path: Option<PathBuf>) -> AuditSettings {
+    AuditSettings {
+        path,
+        required: true,
+        parameters: false,
+        sql_bytes_max: 20,
+        queue_max: 4,
+        wait_max: Duration::from_millis(500),
+    }
+}
+
+fn record(sql: &str) -> AuditRecord {
+    AuditRecord {
+        request_id: RequestId::next(),
+        session: 7,
+        peer: Some("127.0.0.1:9".parse().unwrap()),
+        application_name: None,
+        login: "n8n".to_owned(),
+        user_id: "bob".to_owned(),
+        roles: vec!["HR Manager".to_owned()],
+        superuser: false,
+        sql: sql.to_owned(),
+        final_sql: Some("abc".to_owned()),
+        tables: vec!["public.invoices".to_owned()],
+        form: Some("sealed"),
+        policy_version: 3,
+        decision: Decision::Allow,
+        reason: None,
+        parameters: vec![Some("s3cret".to_owned()), None],
+    }
+}
+
+fn lines(path: &std::path::Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_request_and_its_outcome_share_an_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let log = AuditLog::open(settings(Some(path.clone()))).unwrap();
+    let request = record("SELECT 1\n");
+    let id = request.request_id;
+    log.record(request).await.unwrap();
+    let lines_before_the_first_row = lines(&path);
+    assert_eq!(lines_before_the_first_row.len(), 1);
+    log.outcome(
+        id,
+        Outcome {
+            rows: 2,
+            bytes: 30,
+            duration: Duration::from_micros(1_500),
+            sqlstate: Some("57014".to_owned()),
+        },
+    );
+    log.flush().await;
+    let lines = lines(&path);
+    let [request, outcome] = lines.as_slice() else {
+        panic!("{lines:?}")
+    };
+    assert_eq!(request["event"], "request");
+    assert_eq!(request["sql"], "SELECT 1\n");
+    assert_eq!(request["login"], "n8n");
+    assert_eq!(request["user_id"], "bob");
+    assert_eq!(request["roles"][0], "HR Manager");
+    assert_eq!(request["decision"], "allow");
+    // printf abc | sha256sum
+    assert_eq!(
+        request["final_sql_sha256"],
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    );
+    assert_eq!(request.get("parameters"), None, "only if asked");
+    assert_eq!(outcome["event"], "outcome");
+    assert_eq!(outcome["request_id"], request["request_id"]);
+    assert_eq!(outcome["rows"], 2);
+    assert_eq!(outcome["duration_ms"], 1.5);
+    assert_eq!(outcome["sqlstate"], "57014");
+}
+
+#[test]
+fn parameters_are_written_only_if_asked_and_tokens_never() {
+    let line = |sql: &str, parameters| {
+        String::from_utf8(line::request(&record(sql), parameters, 1_000)).unwrap()
+    };
+    assert!(!line("SELECT 1", false).contains("s3cret"));
+    assert!(line("SELECT 1", true).contains(r#""parameters":["s3cret",null]"#));
+    let line = line(
+        "/* rowgate.token=aaa.bbb.ccc */ SELECT 'rowgate.token=ddd'",
+        false,
+    );
+    assert!(
+        line.contains("/* rowgate.token=... */ SELECT 'rowgate.token=...'"),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_long_text_is_cut_between_characters_and_known_by_length_and_hash() {
+    let sql = format!("{}ü rest", "x".repeat(19));
+    let line: Value = serde_json::from_slice(&line::request(&record(&sql), false, 20)).unwrap();
+    assert_eq!(line["sql"], "x".repeat(19));
+    assert_eq!(line["sql_bytes"], 26);
+    assert_eq!(line["sql_sha256"].as_str().unwrap().len(), 64);
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_and_says_so() {
+    let log = AuditLog::open(settings(Some("/dev/full".into()))).unwrap();
+    let fault = log.record(record("SELECT 1")).await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::AuditUnavailable);
+    assert!(
+        fault.cause.to_string().contains("no storage space"),
+        "{}",
+        fault.cause
+    );
+    log.outcome(RequestId::next(), Outcome::default());
+    log.flush().await;
+    assert_eq!(log.lost(), 2);
+}
+
+#[tokio::test]
+async fn not_required_means_nobody_waits_or_is_refused() {
+    let log = AuditLog::open(AuditSettings {
+        required: false,
+        ..settings(Some("/dev/full".into()))
+    })
+    .unwrap();
+    log.record(record("SELECT 1")).await.unwrap();
+    log.flush().await;
+    assert_eq!(log.lost(), 1);
+}
+
+#[tokio::test]
+async fn a_renamed_or_removed_file_is_opened_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let log = AuditLog::open(settings(Some(path.clone()))).unwrap();
+    log.record(record("first")).await.unwrap();
+    let rotated = folder.path().join("audit.jsonl.1");
+    std::fs::rename(&path, &rotated).unwrap();
+    log.record(record("second")).await.unwrap();
+    assert_eq!(lines(&rotated)[0]["sql"], "first");
+    assert_eq!(lines(&path)[0]["sql"], "second");
+    std::fs::remove_file(&path).unwrap();
+    log.record(record("third")).await.unwrap();
+    assert_eq!(lines(&path)[0]["sql"], "third");
+}
+
+#[tokio::test]
+async fn a_folder_that_went_away_refuses_until_it_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let inner = folder.path().join("log");
+    std::fs::create_dir(&inner).unwrap();
+    let log = AuditLog::open(settings(Some(inner.join("a")))).unwrap();
+    std::fs::remove_dir_all(&inner).unwrap();
+    assert!(log.record(record("x")).await.is_err());
+    std::fs::create_dir(&inner).unwrap();
+    log.record(record("y")).await.unwrap();
+}
+
+/// Blocks until let go; fails half-way through its second write.
+#[derive(Clone, Default)]
+struct Slow {
+    written: Arc<Mutex<Vec<Vec<u8>>>>,
+    gate: Arc<Mutex<()>>,
+    fail: Arc<AtomicU64>,
+}
+
+impl Write for Slow {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let _open = self.gate.lock().unwrap();
+        if self.fail.load(Ordering::SeqCst) == 1 {
+            self.fail.store(2, Ordering::SeqCst);
+            self.written.lock().unwrap().push(bytes[..5].to_vec());
+            return Ok(5);
+        }
+        if self.fail.load(Ordering::SeqCst) == 2 {
+            self.fail.store(0, Ordering::SeqCst);
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
+        self.written.lock().unwrap().push(bytes.to_vec());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_sink_fills_the_queue_and_then_refuses_and_batches() {
+    let sink = Slow::default();
+    let log = AuditLog::with_sink(
+        AuditSettings {
+            wait_max: Duration::from_millis(100),
+            ..settings(None)
+        },
+        Sink::Other(Box::new(sink.clone())),
+    )
+    .unwrap();
+    let closed = sink.gate.lock().unwrap();
+    log.outcome(RequestId::next(), Outcome::default());
+    while log.queue.capacity() < 4 {
+        std::thread::yield_now(); // until the writer hangs in its write
+    }
+    for _ in 0..4 {
+        log.outcome(RequestId::next(), Outcome::default());
+    }
+    assert_eq!(log.lost(), 0);
+    log.outcome(RequestId::next(), Outcome::default());
+    assert_eq!(log.lost(), 1, "the queue holds four");
+    drop(closed);
+    log.flush().await;
+    let written = sink.written.lock().unwrap();
+    let sizes: Vec<usize> = written
+        .iter()
+        .map(|bytes| bytes.iter().filter(|&&b| b == b'\n').count())
+        .collect();
+    assert_eq!(sizes, [1, 4], "what queued up went out in one write");
+}
+
+#[tokio::test]
+async fn a_record_waits_no_longer_than_it_may() {
+    let sink = Slow::default();
+    let gate = Arc::clone(&sink.gate);
+    let (locked, wait) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let holder = std::thread::spawn(move || {
+        let _closed = gate.lock().unwrap();
+        locked.send(()).unwrap();
+        let _ = released.recv();
+    });
+    wait.recv().unwrap();
+    let log = AuditLog::with_sink(
+        AuditSettings {
+            wait_max: Duration::from_millis(50),
+            ..settings(None)
+        },
+        Sink::Other(Box::new(sink)),
+    )
+    .unwrap();
+    let fault = log.record(record("x")).await.unwrap_err();
+    assert!(
+        fault.cause.to_string().contains("in time"),
+        "{}",
+        fault.cause
+    );
+    drop(release);
+    holder.join().unwrap();
+}
+
+#[tokio::test]
+async fn after_a_torn_write_the_next_line_starts_on_its_own() {
+    let sink = Slow::default();
+    sink.fail.store(1, Ordering::SeqCst);
+    let log = AuditLog::with_sink(settings(None), Sink::Other(Box::new(sink.clone()))).unwrap();
+    assert!(log.record(record("torn")).await.is_err());
+    log.record(record("whole")).await.unwrap();
+    let text = String::from_utf8(sink.written.lock().unwrap().concat()).unwrap();
+    let (torn, whole) = text.split_once('\n').unwrap();
+    assert_eq!(torn.len(), 5);
+    let whole: Value = serde_json::from_str(whole).unwrap();
+    assert_eq!(whole["sql"], "whole");
+}

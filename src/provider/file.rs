@@ -1,0 +1,264 @@
+//! The `file` provider: users, roles and who has which in one JSON or TOML file.
+//!
+//! ```json
+//! {"users":      {"admin": ["admin:*"]},
+//!  "roles":      {"editor": ["read:posts", "write:posts"]},
+//!  "user_roles": {"jane": ["editor"]}}
+//! ```
+//! and, where needed, `"attributes": {"jane": {"region": ["EU"]}}`, `"superusers": ["admin"]`,
+//! `"denied_roles": {"jane": [...]}`, `"denied_permissions": {"jane": [...]}`.
+
+use super::{Answer, Asking, Provider, ProviderError};
+use crate::identity::Caller;
+use arc_swap::ArcSwap;
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io::Read;
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::time::{Duration, Instant};
+
+/// Largest file, in bytes.
+const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Reads a file at start and at [`FileProvider::reload`]; answers from memory.
+pub struct FileProvider {
+    name: String,
+    path: PathBuf,
+    stale_max: Duration,
+    state: ArcSwap<State>,
+    /// Counts what was loaded; see [`Provider::generation`].
+    loaded: AtomicU64,
+}
+
+struct State {
+    content: Arc<Content>,
+    /// Since when the file has been unusable; the content is the last good one.
+    broken: Option<(Instant, String)>,
+}
+
+type Lists = Unique<BTreeSet<String>>;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Content {
+    users: Lists,
+    roles: Lists,
+    user_roles: Lists,
+    attributes: Unique<Unique<Vec<String>>>,
+    superusers: BTreeSet<String>,
+    denied_roles: Lists,
+    denied_permissions: Lists,
+}
+
+impl Content {
+    /// What a user or role would get from here, checked as every answer is: a file with one bad entry
+    /// is refused as a whole.
+    fn check(&self) -> Result<(), ProviderError> {
+        let lists = [
+            &self.users,
+            &self.roles,
+            &self.user_roles,
+            &self.denied_roles,
+            &self.denied_permissions,
+        ];
+        for items in lists
+            .iter()
+            .flat_map(|list| list.0.values())
+            .chain([&self.superusers])
+        {
+            super::answer::check_items(items)?;
+        }
+        for values in self.attributes.0.values() {
+            Answer {
+                attributes: values.0.clone(),
+                ..Answer::default()
+            }
+            .check()?;
+        }
+        Ok(())
+    }
+}
+
+impl FileProvider {
+    /// Reads the file for the first time.
+    ///
+    /// # Errors
+    /// When it cannot be read or understood: there is no last good content yet.
+    pub fn open(name: &str, path: &Path, stale_max: Duration) -> Result<Self, ProviderError> {
+        let content = Arc::new(read(path)?);
+        Ok(Self {
+            name: name.to_owned(),
+            path: path.to_owned(),
+            stale_max,
+            state: ArcSwap::from_pointee(State {
+                content,
+                broken: None,
+            }),
+            loaded: AtomicU64::new(1),
+        })
+    }
+
+    /// The file, for whoever watches it.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads the file again. A good one takes force as a whole, at once; a broken one leaves the last
+    /// good one in force until it is older than `stale_max`.
+    ///
+    /// # Errors
+    /// Why the new file was not taken.
+    pub fn reload(&self) -> Result<(), ProviderError> {
+        let result = read(&self.path);
+        let before = self.state.load_full();
+        match result {
+            Ok(content) => {
+                self.state.store(Arc::new(State {
+                    content: Arc::new(content),
+                    broken: None,
+                }));
+                self.loaded.fetch_add(1, Ordering::SeqCst);
+                Ok(())
+            }
+            Err(error) => {
+                let since = before
+                    .broken
+                    .as_ref()
+                    .map_or_else(Instant::now, |(since, _)| *since);
+                let content = Arc::clone(&before.content);
+                let broken = Some((since, error.to_string()));
+                self.state.store(Arc::new(State { content, broken }));
+                self.loaded.fetch_add(1, Ordering::SeqCst);
+                Err(error)
+            }
+        }
+    }
+
+    fn answer(&self, user: &str) -> Result<Answer, ProviderError> {
+        let state = self.fresh()?;
+        let content = &state.content;
+        Ok(Answer {
+            roles: content.user_roles.get(user),
+            permissions: content.users.get(user),
+            attributes: content
+                .attributes
+                .0
+                .get(user)
+                .map(|values| values.0.clone())
+                .unwrap_or_default(),
+            superuser: content.superusers.contains(user).then_some(true),
+            denied_roles: content.denied_roles.get(user),
+            denied_permissions: content.denied_permissions.get(user),
+        })
+    }
+
+    fn fresh(&self) -> Result<Arc<State>, ProviderError> {
+        let state = self.state.load_full();
+        match &state.broken {
+            Some((since, why)) if since.elapsed() >= self.stale_max => {
+                Err(ProviderError::Stale(why.clone()))
+            }
+            _ => Ok(state),
+        }
+    }
+}
+
+impl Provider for FileProvider {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn find<'a>(&'a self, caller: &'a Caller) -> Asking<'a, Answer> {
+        Box::pin(async move { self.answer(caller.user_id()) })
+    }
+
+    fn role_permissions<'a>(&'a self, roles: &'a BTreeSet<String>) -> Asking<'a, BTreeSet<String>> {
+        Box::pin(async move {
+            let state = self.fresh()?;
+            Ok(roles
+                .iter()
+                .flat_map(|role| state.content.roles.get(role))
+                .collect())
+        })
+    }
+
+    fn generation(&self) -> Option<u64> {
+        // While the file is broken the answer depends on the clock: it must be asked for each time.
+        self.state
+            .load()
+            .broken
+            .is_none()
+            .then(|| self.loaded.load(Ordering::SeqCst))
+    }
+}
+
+/// A map in which a key stands once: a second entry would silently replace the first.
+#[derive(Debug, Clone)]
+struct Unique<V>(BTreeMap<String, V>);
+
+impl<V> Default for Unique<V> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl Lists {
+    fn get(&self, key: &str) -> BTreeSet<String> {
+        self.0.get(key).cloned().unwrap_or_default()
+    }
+}
+
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for Unique<V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader<V>(PhantomData<V>);
+        impl<'de, V: Deserialize<'de>> Visitor<'de> for Reader<V> {
+            type Value = Unique<V>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map by name")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut unique = BTreeMap::new();
+                while let Some((key, value)) = map.next_entry::<String, V>()? {
+                    if let Some(_first) = unique.insert(key.clone(), value) {
+                        return Err(A::Error::custom(format!("\"{key}\" stands twice")));
+                    }
+                }
+                Ok(Unique(unique))
+            }
+        }
+        deserializer.deserialize_map(Reader(PhantomData))
+    }
+}
+
+fn read(path: &Path) -> Result<Content, ProviderError> {
+    let unavailable = |error: std::io::Error| {
+        ProviderError::Unavailable(format!("cannot read {}: {error}", path.display()))
+    };
+    let garbage = |says: String| ProviderError::Garbage(format!("{}: {says}", path.display()));
+    let file = std::fs::File::open(path).map_err(unavailable)?;
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unavailable)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(ProviderError::Oversize("the file is larger than 64 MB"));
+    }
+    let content: Content = if path
+        .extension()
+        .is_some_and(|extension| extension == "toml")
+    {
+        let text = String::from_utf8(bytes).map_err(|error| garbage(error.to_string()))?;
+        toml::from_str(&text).map_err(|error| garbage(error.message().to_owned()))?
+    } else {
+        serde_json::from_slice(&bytes).map_err(|error| garbage(error.to_string()))?
+    };
+    content.check()?;
+    Ok(content)
+}

@@ -1,0 +1,126 @@
+//! [`Resolver`]: asks every provider, merges what they found, and keeps the principal only as long
+//! as no answer can have changed.
+
+use super::merge::Merged;
+use super::{Provider, ProviderError};
+use crate::error::{Error, Fault, FaultKind, Reason, Refusal};
+use crate::identity::{Caller, Principal};
+use moka::sync::Cache;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Most principals kept.
+const PRINCIPALS_MAX: u64 = 10_000;
+
+/// From a [`Caller`] to a [`Principal`]: asks every provider and merges what they found.
+pub struct Resolver {
+    providers: Vec<Arc<dyn Provider>>,
+    /// A bound over all of it, whatever bounds the providers keep themselves.
+    timeout: Duration,
+    kept: Cache<Arc<str>, (Vec<u64>, Arc<Principal>)>,
+}
+
+impl Resolver {
+    /// A resolver over these providers; a resolution takes at most `timeout`.
+    pub fn new(providers: Vec<Arc<dyn Provider>>, timeout: Duration) -> Self {
+        Self {
+            providers,
+            timeout,
+            kept: Cache::new(PRINCIPALS_MAX),
+        }
+    }
+
+    /// The principal a caller is at this moment. Ask once per statement; it is cheap when nothing changed.
+    ///
+    /// # Errors
+    /// [`FaultKind::ProviderUnavailable`] when a provider cannot answer: never "no roles".
+    /// [`Reason::NotAuthorized`] when the user is a superuser and this login may not be one.
+    pub async fn principal(&self, caller: &Caller) -> Result<Arc<Principal>, Error> {
+        // Taken before asking, so that what changes meanwhile is not kept.
+        let generations = self.generations();
+        let principal = match (&generations, self.kept.get(caller.key())) {
+            (Some(now), Some((kept, principal))) if *now == kept => principal,
+            _ => {
+                let principal = self.ask(caller).await?;
+                if let Some(generations) = generations {
+                    let entry = (generations, Arc::clone(&principal));
+                    self.kept.insert(Arc::clone(caller.key()), entry);
+                }
+                principal
+            }
+        };
+        if principal.superuser() && !caller.may_be_superuser() {
+            tracing::warn!(
+                login = caller.login(),
+                user_id = caller.user_id(),
+                "login may not act for a superuser"
+            );
+            return Err(Refusal::new(
+                Reason::NotAuthorized,
+                "this login may not act for this user",
+            )
+            .hint("Connect as that user with a login of its own.")
+            .into());
+        }
+        Ok(principal)
+    }
+
+    /// Makes every provider forget what it kept.
+    pub fn clear(&self) {
+        self.providers.iter().for_each(|provider| provider.clear());
+        self.kept.invalidate_all();
+    }
+
+    fn generations(&self) -> Option<Vec<u64>> {
+        self.providers
+            .iter()
+            .map(|provider| provider.generation())
+            .collect()
+    }
+
+    async fn ask(&self, caller: &Caller) -> Result<Arc<Principal>, Error> {
+        let asking = self.ask_all(caller);
+        tokio::time::timeout(self.timeout, asking)
+            .await
+            .unwrap_or_else(|_| Err(fault("all providers together", &ProviderError::Timeout)))
+            .map(Arc::new)
+    }
+
+    async fn ask_all(&self, caller: &Caller) -> Result<Principal, Error> {
+        let mut answers = Vec::with_capacity(self.providers.len());
+        for provider in &self.providers {
+            let answer = provider
+                .find(caller)
+                .await
+                .and_then(|answer| answer.check().map(|()| answer));
+            let answer = answer.map_err(|error| fault(provider.name(), &error))?;
+            answers.push((provider.name(), answer));
+        }
+        let merged = Merged::new(answers);
+        let roles: BTreeSet<String> = merged.roles.keys().cloned().collect();
+        let mut of_roles = BTreeSet::new();
+        if !roles.is_empty() {
+            for provider in &self.providers {
+                let permissions = provider.role_permissions(&roles).await;
+                let permissions = permissions
+                    .and_then(|items| super::answer::check_items(&items).map(|()| items))
+                    .map_err(|error| fault(provider.name(), &error))?;
+                of_roles.extend(permissions);
+            }
+        }
+        Ok(Principal::new(
+            caller.login(),
+            caller.user_id(),
+            merged.finish(of_roles),
+        ))
+    }
+}
+
+fn fault(provider: &str, error: &ProviderError) -> Error {
+    Fault::because(
+        FaultKind::ProviderUnavailable,
+        format!("provider \"{provider}\": {error}"),
+    )
+    .into()
+}
