@@ -1,0 +1,70 @@
+//! The grants Anne has on the running example and on the attacks' own tables, made by hand so that the
+//! pure half needs no database.
+
+use rowgate::policy::{
+    ColumnType, GrantedColumn, GrantedTable, Grants, InlineBody, RelationName, ShadowSource,
+};
+
+/// Table, primary key, columns as `name type`.
+const TABLES: &[(&str, &str, &str)] = &[
+    ("customers", "id", "id int8,name text,department text,country text,email text,since date"),
+    ("departments", "name", "name text,city text,budget numeric"),
+    ("employees", "id", "id int8,name text,department text,title text,hired date"),
+    (
+        "invoices",
+        "id",
+        "id int8,amount numeric,date date,department text,customer_id int8,note text",
+    ),
+    ("ledger_any", "id", "id int8,amount numeric,department text,note text,code text"),
+    ("ledger_distinct", "id", "id int8,amount numeric,department text,note text,code text"),
+    ("ledger_exists", "id", "id int8,amount numeric,department text,note text,code text"),
+    ("ledger_in", "id", "id int8,amount numeric,department text,note text,code text"),
+    ("ledger_roles", "id", "id int8,amount numeric,department text,note text,code text"),
+    ("permissions", "", "department text,allowed_role text"),
+    (
+        "transactions",
+        "id",
+        "id int8,invoice_id int8,department text,amount numeric,paid_at timestamptz,method text",
+    ),
+    ("user_roles", "", "user text,role text"),
+];
+
+/// Anne's grants in barrier enforcement.
+pub fn barrier() -> Grants {
+    grants(|name| ShadowSource::Installed {
+        sealed: RelationName::new("rowgate", name),
+        open: RelationName::new("rowgate_open", name),
+    })
+}
+
+/// Anne's grants in inline enforcement; the bodies are stand-ins, nothing runs them.
+pub fn inline() -> Grants {
+    grants(|name| {
+        ShadowSource::Inline(InlineBody {
+            pieces: vec![format!("SELECT * FROM public.{name} WHERE $policy")
+                .replace("$policy", "department = 'HRM'")],
+            holes: Vec::new(),
+        })
+    })
+}
+
+fn grants(source: impl Fn(&str) -> ShadowSource) -> Grants {
+    let tables = TABLES
+        .iter()
+        .map(|(name, key, columns)| GrantedTable {
+            relation: RelationName::new("public", *name),
+            columns: columns.split(',').map(column).collect(),
+            primary_key: key.split(',').filter(|k| !k.is_empty()).map(str::to_owned).collect(),
+            source: source(name),
+        })
+        .collect();
+    Grants::new(tables, vec!["public".to_owned()], Vec::new())
+}
+
+fn column(text: &str) -> GrantedColumn {
+    let (name, type_) = text.split_once(' ').unwrap();
+    GrantedColumn {
+        name: name.to_owned(),
+        type_: ColumnType::builtin(type_),
+    }
+}

@@ -1,0 +1,6 @@
+-- table: public.ledger_any
+-- description: for the attacks: the policy as = ANY (ARRAY())
+SELECT id, amount, department, note, code
+FROM public.ledger_any
+WHERE department = ANY (ARRAY(SELECT department FROM public.permissions
+                              WHERE allowed_role = ANY (rowgate.roles())))
