@@ -9,9 +9,9 @@
 //! A found hole becomes a case for good; no case is ever deleted.
 
 mod case;
-// mod grants;
+mod grants;
 mod naive;
-// mod pure;
+mod pure;
 #[path = "../support/mod.rs"]
 mod support;
 mod wire;

@@ -143,7 +143,7 @@ impl Database {
     fn connect(&self) -> Client {
         let password = support::cluster().password().expose_secret();
         let mut client = Client::login(self.address, "postgres", password, "demo").unwrap();
-        client.simple("SET statement_timeout = '400ms'; SET temp_file_limit = '10MB'");
+        client.simple("SET statement_timeout = '1s'; SET temp_file_limit = '10MB'");
         client
     }
 
