@@ -3,23 +3,44 @@
 //!
 //! Every message of the protobuf derives `Serialize`; this serializer writes variant indices, lengths
 //! and values, in the order of the fields. Given the schema the form can be read in one way only, so
-//! equal bytes mean equal trees. It also carries the [`Names`] visitor, which sees the same walk.
+//! equal bytes mean equal trees. On request it also notes what the tree names ([`Facts`]).
 
 use serde::ser::{self, Serialize};
 use std::fmt;
 
-/// The canonical bytes of a tree.
-pub(crate) fn bytes(tree: &impl Serialize) -> Vec<u8> {
-    let mut writer = Writer {
-        out: Vec::with_capacity(1024),
-    };
-    // Writing to memory cannot fail; no message of the protobuf serializes to an error.
-    match tree.serialize(&mut writer) {
-        Ok(()) | Err(Impossible) => writer.out,
-    }
+/// What a body names: for the check that it reads what it should.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Facts {
+    /// Schema (empty if none) and name of each relation.
+    pub(crate) relations: Vec<(String, String)>,
+    /// The CTEs it defines, at any depth.
+    pub(crate) ctes: Vec<String>,
+    /// The numbers of the parameters.
+    pub(crate) parameters: Vec<u64>,
 }
 
-/// The fields that say where something stands in the text. Checked against protobuf.rs by a test.
+/// The canonical bytes of a tree; `None` if it could not be written, which no message of the protobuf
+/// brings about, and which must not be taken for agreement.
+pub(crate) fn bytes(tree: &impl Serialize) -> Option<Vec<u8>> {
+    let mut writer = Writer {
+        out: Vec::with_capacity(8 * 1024),
+        facts: None,
+    };
+    tree.serialize(&mut writer).ok()?;
+    Some(writer.out)
+}
+
+/// The canonical bytes of a tree, and what it names.
+pub(crate) fn bytes_and_facts(tree: &impl Serialize) -> Option<(Vec<u8>, Facts)> {
+    let mut writer = Writer {
+        out: Vec::with_capacity(8 * 1024),
+        facts: Some(Facts::default()),
+    };
+    tree.serialize(&mut writer).ok()?;
+    Some((writer.out, writer.facts?))
+}
+
+/// The fields that say where something stands in the text.
 fn is_position(field: &str) -> bool {
     matches!(
         field,
@@ -55,11 +76,41 @@ impl ser::Error for Impossible {
 
 struct Writer {
     out: Vec<u8>,
+    facts: Option<Facts>,
 }
 
 impl Writer {
     fn length(&mut self, length: usize) {
         self.out.extend_from_slice(&(length as u64).to_le_bytes());
+    }
+
+    /// Notes a field just written, from its bytes. The names of these fields are the same in no other node
+    /// that a raw tree of a SELECT can hold.
+    fn note(&mut self, field: &'static str, start: usize) {
+        let Some(facts) = self.facts.as_mut() else {
+            return;
+        };
+        let written = self.out.get(start..).unwrap_or_default();
+        let number = |bytes: &[u8]| match bytes {
+            [0xff, rest @ ..] => rest.first_chunk().map(|bytes| u64::from_le_bytes(*bytes)),
+            [small, ..] => Some(u64::from(*small)),
+            [] => None,
+        };
+        let text = || {
+            let length = if written.first() == Some(&0xff) { 9 } else { 1 };
+            String::from_utf8_lossy(written.get(length..).unwrap_or_default()).into_owned()
+        };
+        match field {
+            "schemaname" => facts.relations.push((text(), String::new())),
+            "relname" => {
+                if let Some((_, name)) = facts.relations.last_mut() {
+                    *name = text();
+                }
+            }
+            "ctename" => facts.ctes.push(text()),
+            "number" => facts.parameters.extend(number(written)),
+            _ => {}
+        }
     }
 
     /// A number in as few bytes as it needs; the first byte says how many follow.
@@ -263,7 +314,10 @@ macro_rules! fields {
                 if is_position(name) {
                     return Ok(());
                 }
-                value.serialize(&mut **self)
+                let start = self.out.len();
+                value.serialize(&mut **self)?;
+                self.note(name, start);
+                Ok(())
             }
 
             fn end(self) -> Result<(), Impossible> {
@@ -275,3 +329,53 @@ macro_rules! fields {
 
 fields!(SerializeStruct);
 fields!(SerializeStructVariant);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::pg::statements;
+
+    fn canonical(text: &str) -> Vec<u8> {
+        bytes(&statements(text).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn layout_does_not_count_and_everything_else_does() {
+        let text = "SELECT a.x, f(1, 'y') OVER (PARTITION BY b ORDER BY c) FROM t a WHERE x IN (1, 2) AND y = ARRAY[1]";
+        let spaced = "select /* c */ a.x,  f( 1,'y' )  over (partition  by b order by c)\nfrom t as a where (x in (1,2)) and y=array[ 1 ];";
+        assert_eq!(canonical(text), canonical(spaced));
+        for other in [
+            text.replace("a.x", "a.y"),
+            text.replace("'y'", "'Y'"),
+            text.replace("'y'", "y"),
+            text.replace("1, 2", "2, 1"),
+            text.replace("AND", "OR"),
+            text.replace("t a", "s.t a"),
+            text.replace("t a", "ONLY t a"),
+            text.replace("FROM t a", "FROM t AS a(x)"),
+            text.replace("ORDER BY c", "ORDER BY c DESC"),
+            text.replace("SELECT", "SELECT DISTINCT"),
+            text.replace("x IN", "x NOT IN"),
+        ] {
+            assert_ne!(canonical(text), canonical(&other), "{other}");
+        }
+    }
+
+    #[test]
+    fn facts_name_relations_ctes_and_parameters() {
+        let raw = statements(
+            "WITH c AS (SELECT $300 FROM s.t) SELECT * FROM c, u WHERE EXISTS (TABLE v)",
+        )
+        .unwrap();
+        let (_, facts) = bytes_and_facts(&raw).unwrap();
+        let pair = |schema: &str, name: &str| (schema.to_owned(), name.to_owned());
+        let mut relations = facts.relations;
+        relations.sort();
+        assert_eq!(
+            relations,
+            [pair("", "c"), pair("", "u"), pair("", "v"), pair("s", "t")]
+        );
+        assert_eq!(facts.ctes, ["c"]);
+        assert_eq!(facts.parameters, [300]);
+    }
+}

@@ -1,9 +1,30 @@
-//! *Safe result*: libpg_query reads the final text afresh, and only what passes becomes a [`VerifiedQuery`].
+//! *Same meaning* and *safe result*: libpg_query, PostgreSQL's own grammar, reads what sqlparser printed,
+//! before the rewriting and after it, and only what passes becomes a [`VerifiedQuery`].
+//!
+//! # Security
+//! [`verify`] trusts nothing the rewriter says: it starts from the bytes that will be sent. What it does
+//! not know it refuses.
 
-use super::{Form, Shadow, ShadowedQuery};
-use crate::error::Refusal;
+mod expansion;
+mod json;
+mod names;
+mod nodes;
+mod shadows;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use super::pg::{self, canonical};
+use super::{Form, ShadowedQuery};
+use crate::error::{Reason, Refusal};
 use crate::policy::{Grants, PrincipalField, RelationName};
+use pg_query::NodeEnum;
+use pg_query::protobuf::SelectStmt;
 use std::sync::Arc;
+use walk::Walk;
+
+/// Nothing found, or the refusal.
+type Refused = Result<(), Refusal>;
 
 /// A final query that passed both parsers. Only [`verify`] makes one.
 #[derive(Debug)]
@@ -51,16 +72,57 @@ impl VerifiedQuery {
 /// Whether PostgreSQL's grammar reads the caller's text and what sqlparser printed back alike.
 ///
 /// # Errors
-/// `SyntaxError` with a position if the caller's text does not parse, `ParsersDisagree` otherwise.
-pub(super) fn same_meaning(_callers_text: &str, _printed: &str) -> Result<(), Refusal> {
-    Ok(())
+/// `SyntaxError` with a position if the caller's text does not parse, `MultipleStatements`, `NotARead` if it
+/// is not a query, and `ParsersDisagree` otherwise.
+pub(super) fn same_meaning(callers_text: &str, printed: &str) -> Result<(), Refusal> {
+    pg::on_big_stack(|| {
+        let callers = pg::statements(callers_text)?;
+        let [statement] = callers.as_slice() else {
+            return Err(match callers.as_slice() {
+                [] => Refusal::new(Reason::SyntaxError, "the statement is empty"),
+                _ => Refusal::new(
+                    Reason::MultipleStatements,
+                    "there is more than one statement",
+                ),
+            }
+            .hint("Send one SELECT."));
+        };
+        let select = pg::select(statement).ok_or_else(|| {
+            Refusal::new(Reason::NotARead, "this is not a query")
+                .hint("Only SELECT is possible here.")
+        })?;
+        let printed = pg::statements(printed).map_err(|_| disagree())?;
+        match printed.as_slice() {
+            [again] => {
+                let again = canonical::bytes(pg::select(again).ok_or_else(disagree)?);
+                let select = canonical::bytes(select);
+                if select.is_some() && select == again {
+                    Ok(())
+                } else {
+                    Err(disagree())
+                }
+            }
+            _ => Err(disagree()),
+        }
+    })
 }
 
 /// Reads the final text afresh and seals it if nothing in it is beyond the shadows and the lists.
 ///
 /// # Errors
 /// The first thing found that is not allowed, or `ParsersDisagree` if the shadows are not as announced.
-pub(super) fn verify(query: ShadowedQuery, _grants: &Grants) -> Result<VerifiedQuery, Refusal> {
+pub(super) fn verify(query: ShadowedQuery, grants: &Grants) -> Result<VerifiedQuery, Refusal> {
+    pg::on_big_stack(|| {
+        // A final text that does not parse is the rewriter's mistake, not a syntax error of the caller's.
+        let statements = pg::statements(&query.text).map_err(|refusal| match refusal.reason {
+            Reason::TooComplex => refusal,
+            _ => disagree(),
+        })?;
+        let [statement] = statements.as_slice() else {
+            return Err(disagree());
+        };
+        check(pg::select(statement).ok_or_else(disagree)?, &query, grants)
+    })?;
     let ShadowedQuery {
         text,
         shadows: _,
@@ -78,4 +140,113 @@ pub(super) fn verify(query: ShadowedQuery, _grants: &Grants) -> Result<VerifiedQ
         form,
         form_reason,
     })
+}
+
+/// The shadows are as announced, and the rest is allowed.
+fn check(select: &SelectStmt, query: &ShadowedQuery, grants: &Grants) -> Refused {
+    shadows::check(select, query, grants)?;
+    let mut walk = Walk {
+        grants,
+        parameters: i32::from(query.parameters),
+        scope: Vec::new(),
+        expansions: 0,
+    };
+    walk.statement(select, query.shadows.len())
+}
+
+/// A part of the tree that should not stand where it stands.
+fn unreadable() -> Refusal {
+    Refusal::new(
+        Reason::UnsupportedSyntax,
+        "the statement holds syntax that is not supported",
+    )
+    .hint("Write the query with plain SELECT syntax.")
+}
+
+/// The two parsers do not agree.
+fn disagree() -> Refusal {
+    Refusal::new(Reason::ParsersDisagree, "the statement can be read in two ways")
+        .hint("Write it more plainly: ordinary quotes and casts, spaces between operators, no rare syntax.")
+}
+
+/// A relation that is no shadow and no CTE in scope; the same words whether it exists or not.
+fn unknown_relation(schema: &str, name: &str, grants: &Grants) -> Refusal {
+    const NAMES_MAX: usize = 8;
+    let shown = if schema.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{schema}.{name}")
+    };
+    let shown: String = shown
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(80)
+        .collect();
+    let known: Vec<&str> = grants
+        .tables()
+        .iter()
+        .take(NAMES_MAX)
+        .map(|table| table.relation.name.as_str())
+        .collect();
+    let refusal = Refusal::new(
+        Reason::RelationUnknown,
+        format!("relation \"{shown}\" does not exist"),
+    );
+    if known.is_empty() {
+        refusal.hint("There is no table you can read.")
+    } else if grants.tables().len() > NAMES_MAX {
+        refusal.hint(format!(
+            "Among the tables you can read are {}.",
+            known.join(", ")
+        ))
+    } else {
+        refusal.hint(format!("The tables you can read: {}.", known.join(", ")))
+    }
+}
+
+/// The sentence for syntax of a read that is not let through.
+fn unsupported(node: &NodeEnum) -> Refusal {
+    let (reason, what, hint) = match node {
+        NodeEnum::SetToDefault(_) => (
+            Reason::UnsupportedSyntax,
+            "DEFAULT has no meaning in a query",
+            "Write the value itself.",
+        ),
+        NodeEnum::CurrentOfExpr(_) => (
+            Reason::UnsupportedSyntax,
+            "WHERE CURRENT OF needs a cursor",
+            "Select the row by its key.",
+        ),
+        NodeEnum::XmlExpr(_)
+        | NodeEnum::XmlSerialize(_)
+        | NodeEnum::RangeTableFunc(_)
+        | NodeEnum::RangeTableFuncCol(_) => (
+            Reason::UnsupportedSyntax,
+            "XML is not supported",
+            "Use the JSON functions.",
+        ),
+        NodeEnum::RangeTableSample(_) => (
+            Reason::UnsupportedSyntax,
+            "TABLESAMPLE is not supported",
+            "Write ORDER BY random() LIMIT n, or WHERE random() < 0.1.",
+        ),
+        NodeEnum::LockingClause(_) => (
+            Reason::UnsupportedSyntax,
+            "rows cannot be locked",
+            "Leave FOR UPDATE, FOR SHARE and the like out.",
+        ),
+        NodeEnum::InsertStmt(_)
+        | NodeEnum::UpdateStmt(_)
+        | NodeEnum::DeleteStmt(_)
+        | NodeEnum::MergeStmt(_)
+        | NodeEnum::MergeSupportFunc(_)
+        | NodeEnum::MultiAssignRef(_)
+        | NodeEnum::IntoClause(_) => (
+            Reason::NotARead,
+            "the statement writes",
+            "Only SELECT is possible here.",
+        ),
+        _ => return unreadable(),
+    };
+    Refusal::new(reason, what).hint(hint)
 }

@@ -1,0 +1,142 @@
+//! The shadows at the head of the final text are exactly those announced, and read what they should.
+
+use super::{Refused, disagree, walk};
+use crate::error::Refusal;
+use crate::policy::{Grants, ShadowSource};
+use crate::sql::pg::{self, canonical};
+use crate::sql::{Form, Shadow, ShadowedQuery};
+use lru::LruCache;
+use pg_query::NodeEnum;
+use pg_query::protobuf::{CommonTableExpr, CteMaterialize, SelectStmt};
+use std::collections::HashSet;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+/// Checks the first CTEs of the statement against `query.shadows` and the grants.
+///
+/// # Errors
+/// `ParsersDisagree`: any difference is the rewriter's mistake or an attack on it.
+pub(super) fn check(select: &SelectStmt, query: &ShadowedQuery, grants: &Grants) -> Refused {
+    let ctes = select
+        .with_clause
+        .as_ref()
+        .map_or(&[][..], |with| with.ctes.as_slice());
+    if ctes.len() < query.shadows.len() {
+        return Err(disagree());
+    }
+    let mut seen = HashSet::new();
+    for (index, node) in ctes.iter().enumerate() {
+        let cte = walk::cte(node)?;
+        if !seen.insert(cte.ctename.as_str()) {
+            return Err(disagree());
+        }
+        if let Some(shadow) = query.shadows.get(index) {
+            same(cte, shadow)?;
+            allowed(shadow, query, grants)?;
+        }
+    }
+    Ok(())
+}
+
+/// The CTE is the shadow, to the letter of its tree.
+fn same(cte: &CommonTableExpr, shadow: &Shadow) -> Refused {
+    let materialized = if shadow.materialized {
+        CteMaterialize::Always
+    } else {
+        CteMaterialize::Default
+    };
+    let plain = cte.ctename == shadow.name
+        && cte.ctematerialized == materialized as i32
+        && cte.aliascolnames.is_empty()
+        && cte.search_clause.is_none()
+        && cte.cycle_clause.is_none();
+    let Some(NodeEnum::SelectStmt(found)) =
+        cte.ctequery.as_ref().and_then(|query| query.node.as_ref())
+    else {
+        return Err(disagree());
+    };
+    let found = canonical::bytes(found.as_ref()).ok_or_else(disagree)?;
+    if plain && found == body(&shadow.body)?.canonical {
+        return Ok(());
+    }
+    Err(disagree())
+}
+
+/// The shadow's relation is granted and its body reads nothing but its source.
+fn allowed(shadow: &Shadow, query: &ShadowedQuery, grants: &Grants) -> Refused {
+    let table = grants
+        .table(Some(&shadow.relation.schema), &shadow.relation.name)
+        .filter(|_| query.relations.contains(&shadow.relation))
+        .ok_or_else(disagree)?;
+    let body = body(&shadow.body)?;
+    let facts = &body.facts;
+    // Under WITH RECURSIVE a body sees the caller's CTEs: what it does not qualify must be its own.
+    let (plain, qualified): (Vec<_>, Vec<_>) = facts
+        .relations
+        .iter()
+        .partition(|(schema, _)| schema.is_empty());
+    if plain.iter().any(|(_, name)| !facts.ctes.contains(name)) {
+        return Err(disagree());
+    }
+    let first = u64::from(query.parameters) + 1;
+    let last = u64::from(query.parameters) + query.principal_parameters.len() as u64;
+    if facts
+        .parameters
+        .iter()
+        .any(|number| !(first..=last).contains(number))
+    {
+        return Err(disagree());
+    }
+    let reads_only = |open_too: bool| {
+        let ShadowSource::Installed { sealed, open } = &table.source else {
+            return false;
+        };
+        let is = |schema: &String, name: &String, view: &crate::policy::RelationName| {
+            *schema == view.schema && *name == view.name
+        };
+        !qualified.is_empty()
+            && plain.is_empty()
+            && facts.parameters.is_empty()
+            && qualified.iter().all(|(schema, name)| {
+                is(schema, name, sealed) || open_too && is(schema, name, open)
+            })
+    };
+    let right = match query.form {
+        Form::Sealed => reads_only(false),
+        Form::Open => reads_only(true),
+        Form::Inline => matches!(table.source, ShadowSource::Inline(_)) && shadow.materialized,
+    };
+    if right { Ok(()) } else { Err(disagree()) }
+}
+
+/// A body parsed alone.
+struct Body {
+    canonical: Vec<u8>,
+    facts: canonical::Facts,
+}
+
+/// Bodies kept; they come from the policy, so there are few, and each is at most a statement long.
+const BODIES_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(511);
+
+static BODIES: LazyLock<Mutex<LruCache<String, Arc<Body>>>> =
+    LazyLock::new(|| Mutex::new(LruCache::new(BODIES_MAX)));
+
+/// The body's tree; remembered, because every query on a table has the same one.
+fn body(text: &str) -> Result<Arc<Body>, Refusal> {
+    let mut bodies = BODIES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = bodies.get(text) {
+        return Ok(Arc::clone(known));
+    }
+    drop(bodies);
+    let statements = pg::statements(text).map_err(|_| disagree())?;
+    let [statement] = statements.as_slice() else {
+        return Err(disagree());
+    };
+    let (canonical, facts) =
+        canonical::bytes_and_facts(pg::select(statement).ok_or_else(disagree)?)
+            .ok_or_else(disagree)?;
+    let body = Arc::new(Body { canonical, facts });
+    bodies = BODIES.lock().unwrap_or_else(PoisonError::into_inner);
+    bodies.put(text.to_owned(), Arc::clone(&body));
+    Ok(body)
+}
