@@ -1,5 +1,5 @@
 -- table: public.customers
--- description: one row per customer; email is masked unless you hold read:pii, and the tax number is never shown
+-- description: one row per customer
 -- mask email: regexp_replace(email, '^[^@]+', '***') unless read:pii
 SELECT id, name, department, country, email, since
 FROM public.customers

@@ -1,5 +1,5 @@
 -- table: public.employees
--- description: one row per employee; salary needs the permission read:salaries
+-- description: one row per employee
 -- column salary requires read:salaries
 SELECT id, name, department, title, hired, salary
 FROM public.employees

@@ -35,9 +35,19 @@ pub struct Cluster {
     settings: Vec<(String, String)>,
     port: u16,
     password: SecretString,
+    gate_passwords: GatePasswords,
     is_new: bool,
     removed: Vec<PathBuf>,
     supervisor: Option<Child>,
+}
+
+/// Passwords of the logins a gate in front of this cluster uses; roles belong to the whole cluster, so
+/// every database of it shares them. New at each start.
+#[derive(Debug)]
+pub(super) struct GatePasswords {
+    pub ordinary: SecretString,
+    pub superuser: SecretString,
+    pub roles: SecretString,
 }
 
 impl Cluster {
@@ -66,6 +76,11 @@ impl Cluster {
             port: 0,
             is_new: kept.is_none(),
             password: SecretString::from(kept.unwrap_or_else(super::random_password)),
+            gate_passwords: GatePasswords {
+                ordinary: SecretString::from(super::random_password()),
+                superuser: SecretString::from(super::random_password()),
+                roles: SecretString::from(super::random_password()),
+            },
             removed,
             supervisor: None,
             folder,
@@ -105,6 +120,10 @@ impl Cluster {
     /// The password of the superuser `postgres`.
     pub fn password(&self) -> &SecretString {
         &self.password
+    }
+
+    pub(super) fn gate_passwords(&self) -> &GatePasswords {
+        &self.gate_passwords
     }
 
     /// A folder inside the cluster's, removed with it.

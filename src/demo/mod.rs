@@ -62,7 +62,7 @@ pub enum ClusterError {
         log: String,
     },
     /// The server runs, and a connection or statement failed.
-    #[error("PostgreSQL: {0}")]
+    #[error("PostgreSQL: {}", database_message(.0))]
     Connect(#[source] tokio_postgres::Error),
 }
 
@@ -94,6 +94,13 @@ impl ClusterError {
             }
             Self::Connect(_) => "Run the command again; with --data DIR, look into DIR/server.log.",
         }
+    }
+}
+
+fn database_message(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(db) => format!("{} (SQLSTATE {})", db.message(), db.code().code()),
+        None => error.to_string(),
     }
 }
 

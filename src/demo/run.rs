@@ -71,6 +71,7 @@ async fn serve(
         config = prepare(cluster, setup) => config?,
     };
     let database = config.upstream.database.clone();
+    let folder = cluster.folder().join(format!("gate-{database}"));
     let (ready, mut became_ready) = oneshot::channel();
     let (stop, stopped) = oneshot::channel::<()>();
     let mut gate = tokio::spawn(app::serve(
@@ -96,7 +97,7 @@ async fn serve(
     };
     if let Ok(address) = address {
         let seconds = started.elapsed().as_secs_f32();
-        let text = welcome(address, &database, seconds, cluster.folder()).await;
+        let text = welcome(address, &database, seconds, &folder).await;
         say(out, &text)?;
     }
     tokio::select! {

@@ -1,8 +1,10 @@
 //! From a fresh cluster to a database with the example in it and a [`Config`] that serves it.
 
-use super::{Cluster, ClusterError, DATA, SCHEMA, VIEWS, random_password};
+use super::cluster::GatePasswords;
+use super::{Cluster, ClusterError, DATA, SCHEMA, VIEWS};
 use crate::config::{Config, ConfigErrors, Enforcement};
 use crate::install::{self, InstallError, InstallOptions, Passwords};
+use crate::policy::quote_identifier;
 use secrecy::{ExposeSecret, SecretString};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -96,82 +98,123 @@ impl DemoError {
 /// # Errors
 /// [`DemoError`] when a statement fails or a view is wrong.
 pub async fn prepare(cluster: &Cluster, setup: &Setup) -> Result<Config, DemoError> {
-    let roles_password = random_password();
-    create_database(cluster, setup, &roles_password).await?;
+    create_database(cluster, setup).await?;
+    let folder = format!("gate-{}", setup.database);
+    cluster.subfolder(&folder)?;
     if setup.views.is_none() {
-        write_views(cluster, VIEWS)?;
+        write_views(cluster, &format!("{folder}/views"), VIEWS)?;
     }
-    let passwords = Passwords {
-        login: Some(SecretString::from(random_password())),
-        superuser_login: Some(SecretString::from(random_password())),
-    };
-    let config = configure(cluster, setup, &passwords, &roles_password)?;
+    let path = cluster.private_file(
+        &format!("{folder}/{CONFIG_FILE}"),
+        &toml_text(cluster, setup),
+    )?;
+    let config = Config::load(&path)?;
     let views = install::read_views(&config.views)?;
     let mut admin = cluster.connect(&setup.database).await?;
-    install::apply(&mut admin, &views, &InstallOptions::default(), &passwords).await?;
+    let passwords = cluster.gate_passwords();
+    match setup.enforcement {
+        Enforcement::Barrier => {
+            let passwords = Passwords {
+                login: Some(passwords.ordinary.clone()),
+                superuser_login: Some(passwords.superuser.clone()),
+            };
+            install::apply(&mut admin, &views, &InstallOptions::default(), &passwords).await?;
+        }
+        // Nothing is installed: the logins read the tables themselves.
+        Enforcement::Inline => {
+            let mut tables: Vec<String> =
+                views.iter().map(|view| view.relation().quoted()).collect();
+            tables.dedup();
+            for (login, password) in logins_of(passwords) {
+                ensure_login(&admin, &login, password).await?;
+                let login = quote_identifier(&login);
+                let tables = tables.join(", ");
+                execute(&admin, &format!("GRANT SELECT ON {tables} TO {login}")).await?;
+            }
+        }
+    }
     Ok(config)
 }
 
-async fn create_database(
-    cluster: &Cluster,
-    setup: &Setup,
-    roles_password: &str,
-) -> Result<(), DemoError> {
-    let run = |error| DemoError::Cluster(ClusterError::Connect(error));
+fn logins_of(passwords: &GatePasswords) -> Vec<(String, &SecretString)> {
+    let options = InstallOptions::default();
+    let superuser = options
+        .superuser_login
+        .map(|login| (login, &passwords.superuser));
+    std::iter::once((options.login, &passwords.ordinary))
+        .chain(superuser)
+        .collect()
+}
+
+async fn create_database(cluster: &Cluster, setup: &Setup) -> Result<(), DemoError> {
     let admin = cluster.connect("postgres").await?;
-    let known = |name: &'static str, value: String| {
-        let admin = &admin;
-        async move {
-            Ok::<_, DemoError>(
-                admin
-                    .query_opt(name, &[&value])
-                    .await
-                    .map_err(run)?
-                    .is_some(),
-            )
-        }
-    };
-    let role = "SELECT 1 FROM pg_roles WHERE rolname = $1";
-    let verb = if known(role, ROLES_LOGIN.to_owned()).await? {
-        "ALTER"
-    } else {
-        "CREATE"
-    };
-    // Our own constants and hexadecimal digits: nothing here needs quoting.
-    let statement = format!("{verb} ROLE {ROLES_LOGIN} LOGIN PASSWORD '{roles_password}'");
-    admin.batch_execute(&statement).await.map_err(run)?;
-    let database = "SELECT 1 FROM pg_database WHERE datname = $1";
-    if known(database, setup.database.clone()).await? {
+    ensure_login(&admin, ROLES_LOGIN, &cluster.gate_passwords().roles).await?;
+    let known = "SELECT 1 FROM pg_catalog.pg_database WHERE datname = $1";
+    if exists(&admin, known, &setup.database).await? {
         return Ok(());
     }
-    let name = crate::policy::quote_identifier(&setup.database);
-    admin
-        .batch_execute(&format!("CREATE DATABASE {name}"))
-        .await
-        .map_err(run)?;
+    let name = quote_identifier(&setup.database);
+    execute(&admin, &format!("CREATE DATABASE {name}")).await?;
     let client = cluster.connect(&setup.database).await?;
     for sql in &setup.sql {
-        client.batch_execute(sql).await.map_err(run)?;
+        execute(&client, sql).await?;
     }
-    let grant = format!("GRANT SELECT ON public.user_roles TO {ROLES_LOGIN}");
-    let has_roles = "SELECT 1 WHERE to_regclass('public.user_roles') IS NOT NULL";
-    if client
-        .query_opt(has_roles, &[])
-        .await
-        .map_err(run)?
-        .is_some()
-    {
-        client.batch_execute(&grant).await.map_err(run)?;
+    let known = "SELECT 1 WHERE pg_catalog.to_regclass($1) IS NOT NULL";
+    if exists(&client, known, "public.user_roles").await? {
+        let grant = format!("GRANT SELECT ON public.user_roles TO {ROLES_LOGIN}");
+        execute(&client, &grant).await?;
     }
     Ok(())
 }
 
-/// Writes view files into the cluster's folder and returns where.
+async fn ensure_login(
+    client: &tokio_postgres::Client,
+    name: &str,
+    password: &SecretString,
+) -> Result<(), DemoError> {
+    let known = "SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = $1";
+    let verb = if exists(client, known, name).await? {
+        "ALTER"
+    } else {
+        "CREATE"
+    };
+    // The password is hexadecimal digits of our own making, so nothing in it needs quoting.
+    let password = password.expose_secret();
+    let name = quote_identifier(name);
+    execute(
+        client,
+        &format!("{verb} ROLE {name} LOGIN PASSWORD '{password}'"),
+    )
+    .await
+}
+
+async fn exists(
+    client: &tokio_postgres::Client,
+    query: &str,
+    name: &str,
+) -> Result<bool, DemoError> {
+    let row = client.query_opt(query, &[&name]).await;
+    Ok(row.map_err(ClusterError::Connect)?.is_some())
+}
+
+async fn execute(client: &tokio_postgres::Client, sql: &str) -> Result<(), DemoError> {
+    client
+        .batch_execute(sql)
+        .await
+        .map_err(ClusterError::Connect)?;
+    Ok(())
+}
+
+/// Writes view files into `folder` of the cluster's folder and returns where.
 ///
 /// # Errors
 /// [`ClusterError::Folder`].
-pub fn write_views(cluster: &Cluster, views: &[(&str, &str)]) -> Result<PathBuf, ClusterError> {
-    let folder = cluster.subfolder("views")?;
+pub fn write_views(
+    cluster: &Cluster,
+    folder: &str,
+    views: &[(&str, &str)],
+) -> Result<PathBuf, ClusterError> {
+    let folder = cluster.subfolder(folder)?;
     for (name, text) in views {
         let path = folder.join(name);
         std::fs::write(&path, text).map_err(|error| ClusterError::folder(&path, error))?;
@@ -179,33 +222,12 @@ pub fn write_views(cluster: &Cluster, views: &[(&str, &str)]) -> Result<PathBuf,
     Ok(folder)
 }
 
-/// Writes the demo's `rowgate.toml` into the cluster's folder and reads it back, as `rowgate serve` would:
-/// the other commands work on the running demo with `--config`.
-fn configure(
-    cluster: &Cluster,
-    setup: &Setup,
-    passwords: &Passwords,
-    roles_password: &str,
-) -> Result<Config, DemoError> {
-    let text = toml_text(cluster, setup, passwords, roles_password);
-    let path = cluster.private_file(CONFIG_FILE, &text)?;
-    Ok(Config::load(&path)?)
-}
-
-fn toml_text(
-    cluster: &Cluster,
-    setup: &Setup,
-    passwords: &Passwords,
-    roles_password: &str,
-) -> String {
+/// The demo's `rowgate.toml`. It is a file, read back as `rowgate serve` would, so that the other commands
+/// work on the running demo with `--config`.
+fn toml_text(cluster: &Cluster, setup: &Setup) -> String {
     let quoted = |text: &str| toml::Value::from(text).to_string();
-    let secret = |password: &Option<SecretString>| {
-        quoted(
-            password
-                .as_ref()
-                .map_or("", |password| password.expose_secret()),
-        )
-    };
+    let passwords = cluster.gate_passwords();
+    let secret = |password: &SecretString| quoted(password.expose_secret());
     let views = setup.views.as_deref().unwrap_or(Path::new("views"));
     let options = InstallOptions::default();
     let superuser_login = options.superuser_login.unwrap_or_default();
@@ -234,7 +256,7 @@ admin_password = {admin_password}
 kind = "sql"
 name = "user_roles"
 user = "{ROLES_LOGIN}"
-password = "{roles_password}"
+password = {roles_password}
 roles = 'SELECT role FROM public.user_roles WHERE "user" = $1'
 superuser = "SELECT $1::text = 'admin'"
 cache_ms = 0
@@ -247,9 +269,10 @@ path = "audit.jsonl"
         port = cluster.port(),
         database = quoted(&setup.database),
         user = quoted(&options.login),
-        password = secret(&passwords.login),
+        password = secret(&passwords.ordinary),
         superuser = quoted(&superuser_login),
-        superuser_password = secret(&passwords.superuser_login),
+        superuser_password = secret(&passwords.superuser),
+        roles_password = secret(&passwords.roles),
         admin_password = quoted(cluster.password().expose_secret()),
     );
     text + &logins()

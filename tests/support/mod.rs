@@ -51,3 +51,89 @@ pub async fn example_database() -> String {
 pub fn superuser(database: &str) -> tokio_postgres::Config {
     cluster().config(database, "postgres", cluster().password().expose_secret())
 }
+
+/// A running gate over a database of its own with the example in it. It stops with the value.
+pub struct Gate {
+    /// Where clients connect.
+    pub address: std::net::SocketAddr,
+    /// The database's name, at the gate and behind it.
+    pub database: String,
+    /// What it serves with.
+    pub config: rowgate::config::Config,
+    _stop: tokio::sync::oneshot::Sender<()>,
+}
+
+/// Roles belong to the whole cluster: two `apply`s at once would change the same rows of the catalogs.
+static PREPARE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// The example behind a gate. Logins: bob, anne, eve, admin; password: [`rowgate::demo::PASSWORD`].
+pub async fn gate(enforcement: rowgate::config::Enforcement) -> Gate {
+    let database = format!("gate_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    let listen = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    gate_with(
+        rowgate::demo::Setup::example(&database, listen, enforcement),
+        |_| {},
+    )
+    .await
+}
+
+/// As [`gate`], with a setup of one's own and a last change of the configuration.
+pub async fn gate_with(
+    setup: rowgate::demo::Setup,
+    change: impl FnOnce(&mut rowgate::config::Config),
+) -> Gate {
+    let mut config = {
+        let _one_at_a_time = PREPARE.lock().await;
+        rowgate::demo::prepare(cluster(), &setup).await.unwrap()
+    };
+    change(&mut config);
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let (ready, is_ready) = tokio::sync::oneshot::channel();
+    let served = config.clone();
+    let running = tokio::spawn(async move {
+        let shutdown = async move {
+            stopped.await.ok();
+        };
+        rowgate::app::serve(served, shutdown, |address| {
+            ready.send(address).ok();
+        })
+        .await
+    });
+    let Ok(address) = is_ready.await else {
+        panic!(
+            "the gate did not start: {:#}",
+            running.await.unwrap().unwrap_err()
+        );
+    };
+    Gate {
+        address,
+        database: setup.database,
+        config,
+        _stop: stop,
+    }
+}
+
+impl Gate {
+    /// Connection parameters for a login of the example.
+    pub fn login(&self, user: &str) -> tokio_postgres::Config {
+        let mut config = tokio_postgres::Config::new();
+        config
+            .host("127.0.0.1")
+            .port(self.address.port())
+            .dbname(&self.database)
+            .user(user)
+            .password(rowgate::demo::PASSWORD);
+        config
+    }
+
+    /// A connection through the gate.
+    pub async fn connect(&self, user: &str) -> tokio_postgres::Client {
+        let (client, connection) = self
+            .login(user)
+            .connect(tokio_postgres::NoTls)
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        client
+    }
+}
