@@ -18,6 +18,8 @@ use std::time::Duration;
 /// A configuration in which every key has been checked.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// Where it was read from; read again from there at SIGHUP.
+    pub file: Option<PathBuf>,
     /// Where clients connect.
     pub listen: SocketAddr,
     /// TLS towards clients.
@@ -209,7 +211,9 @@ impl Config {
                 ),
             }],
         })?;
-        Self::parse(&text, path)
+        let mut config = Self::parse(&text, path)?;
+        config.file = Some(path.to_owned());
+        Ok(config)
     }
 
     /// Checks the text of a configuration; `path` names it in errors, and relative paths are relative to it.

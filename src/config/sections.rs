@@ -73,6 +73,7 @@ pub(super) fn read(text: &str, path: &Path) -> Result<Config, Vec<Problem>> {
     match (listen, enforcement, upstream) {
         (Some(listen), Some(enforcement), Some(upstream)) if check.problems.is_empty() => {
             Ok(Config {
+                file: None,
                 listen,
                 tls,
                 upstream,

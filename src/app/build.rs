@@ -1,0 +1,251 @@
+//! Each part, made from its section of the configuration.
+
+use crate::audit::{AuditLog, AuditSettings};
+use crate::config::{self, AuditSink, Config, ProviderKind};
+use crate::control::{Connector, Target, client_tls};
+use crate::install::{self, LoginKind, Severity};
+use crate::policy::Policy;
+use crate::provider::{Cached, FileProvider, Provider, Resolver, SqlProvider, SqlQueries, listen};
+use anyhow::{Context, bail};
+use secrecy::SecretString;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::AbortHandle;
+
+/// A bound over a whole resolution, above every provider's own.
+const RESOLUTION_MAX: Duration = Duration::from_secs(10);
+
+/// Which upstream login a control connection uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ControlLogin {
+    /// `upstream.user`: what queries run as; for posture, introspection and `check`.
+    Gate,
+    /// `upstream.superuser_user`.
+    Superuser,
+    /// `upstream.admin_user`: for `apply`.
+    Admin,
+}
+
+impl ControlLogin {
+    fn credentials(self, config: &Config) -> anyhow::Result<(&str, Option<&SecretString>)> {
+        let upstream = &config.upstream;
+        let (key, user, password) = match self {
+            Self::Gate => ("user", Some(&upstream.user), &upstream.password),
+            Self::Superuser => (
+                "superuser_user",
+                upstream.superuser_user.as_ref(),
+                &upstream.superuser_password,
+            ),
+            Self::Admin => (
+                "admin_user",
+                upstream.admin_user.as_ref(),
+                &upstream.admin_password,
+            ),
+        };
+        let user =
+            user.with_context(|| format!("upstream.{key} is not set in the configuration"))?;
+        Ok((user, password.as_ref()))
+    }
+}
+
+/// A control connection to the database (DDL, introspection, posture). Its driver task ends with it.
+///
+/// # Errors
+/// When the login is not configured or the database cannot be reached.
+pub async fn connect(
+    config: &Config,
+    login: ControlLogin,
+) -> anyhow::Result<tokio_postgres::Client> {
+    let upstream = &config.upstream;
+    let (user, password) = login.credentials(config)?;
+    let target = Target {
+        host: &upstream.host,
+        port: upstream.port,
+        database: &upstream.database,
+        user,
+        password,
+        connect_timeout: upstream.connect_timeout,
+    };
+    let connector = Connector::new(&target, client_tls(&upstream.tls)?);
+    // The library's own limit ends with the TCP connection; a server that is silent after it counts too.
+    let connecting = tokio::time::timeout(upstream.connect_timeout, connector.connect());
+    let place = || {
+        format!(
+            "cannot connect to {}:{} as {user}",
+            upstream.host, upstream.port
+        )
+    };
+    match connecting.await {
+        Ok(client) => client
+            .map_err(|error| anyhow::anyhow!(told(&error)))
+            .with_context(place),
+        Err(_) => Err(anyhow::anyhow!("no answer in time")).with_context(place),
+    }
+}
+
+/// The server's own words where there are any; the library's say only "db error".
+fn told(error: &tokio_postgres::Error) -> String {
+    error
+        .as_db_error()
+        .map_or_else(|| error.to_string(), |db| db.message().to_owned())
+}
+
+pub(super) fn audit(config: &Config) -> anyhow::Result<AuditLog> {
+    let path = match &config.audit.sink {
+        AuditSink::File(path) => Some(path.clone()),
+        AuditSink::Stdout => None,
+    };
+    let shown = path
+        .as_ref()
+        .map_or_else(|| "standard output".to_owned(), |p| p.display().to_string());
+    AuditLog::open(AuditSettings {
+        path,
+        required: config.audit.required,
+        parameters: config.audit.parameters,
+        sql_bytes_max: config.audit.sql_bytes_max,
+        queue_max: config.limits.audit_queue_max,
+        wait_max: Duration::from_millis(config.limits.audit_ms_max),
+    })
+    .with_context(|| format!("cannot open the audit log {shown}"))
+}
+
+/// The providers in force: for the resolver all of them, for the reloader those with a file.
+pub(super) struct Providers {
+    all: Vec<Arc<dyn Provider>>,
+    pub(super) files: Vec<Arc<FileProvider>>,
+    listeners: Vec<AbortHandle>,
+}
+
+impl Providers {
+    pub(super) fn resolver(&self) -> Resolver {
+        Resolver::new(self.all.clone(), RESOLUTION_MAX)
+    }
+}
+
+impl Drop for Providers {
+    fn drop(&mut self) {
+        self.listeners.iter().for_each(AbortHandle::abort);
+    }
+}
+
+/// Every provider, asked once so that a wrong one is found now.
+pub(super) async fn providers(config: &Config) -> anyhow::Result<Providers> {
+    let mut providers = Providers {
+        all: Vec::new(),
+        files: Vec::new(),
+        listeners: Vec::new(),
+    };
+    for provider in &config.providers {
+        let name = &provider.name;
+        let broken = || format!("provider \"{name}\" does not work");
+        match &provider.kind {
+            ProviderKind::File { path, stale_max } => {
+                let file = FileProvider::open(name, path, *stale_max).with_context(broken)?;
+                let file = Arc::new(file);
+                providers.files.push(Arc::clone(&file));
+                providers.all.push(file);
+            }
+            ProviderKind::Sql(settings) => {
+                let connector = sql_connector(settings)?;
+                let sql = sql_provider(name, settings, connector.clone());
+                sql.probe().await.with_context(broken)?;
+                let sql: Arc<dyn Provider> = if settings.cache.is_zero() {
+                    Arc::new(sql)
+                } else {
+                    Arc::new(Cached::new(sql, settings.cache))
+                };
+                if settings.listen {
+                    let task = tokio::spawn(listen(connector, Arc::clone(&sql)));
+                    providers.listeners.push(task.abort_handle());
+                }
+                providers.all.push(sql);
+            }
+        }
+    }
+    Ok(providers)
+}
+
+fn sql_connector(settings: &config::SqlProvider) -> anyhow::Result<Connector> {
+    let target = Target {
+        host: &settings.host,
+        port: settings.port,
+        database: &settings.database,
+        user: &settings.user,
+        password: settings.password.as_ref(),
+        connect_timeout: settings.timeout,
+    };
+    Ok(Connector::new(&target, client_tls(&settings.tls)?))
+}
+
+fn sql_provider(name: &str, settings: &config::SqlProvider, connector: Connector) -> SqlProvider {
+    let queries = SqlQueries {
+        roles: settings.roles.clone(),
+        permissions: settings.permissions.clone(),
+        attributes: settings.attributes.clone(),
+        superuser: settings.superuser.clone(),
+        role_permissions: settings.role_permissions.clone(),
+    };
+    SqlProvider::new(
+        name,
+        connector,
+        queries,
+        settings.pool_size,
+        settings.timeout,
+    )
+}
+
+/// Refuses to serve when an upstream login could do harm.
+pub(super) async fn posture(config: &Config) -> anyhow::Result<()> {
+    let views = install::read_views(&config.views)?;
+    let mut logins = vec![(ControlLogin::Gate, LoginKind::Ordinary)];
+    if config.upstream.superuser_user.is_some() {
+        logins.push((ControlLogin::Superuser, LoginKind::Superuser));
+    }
+    for (login, kind) in logins {
+        let client = connect(config, login).await?;
+        match install::posture(&client, config.enforcement, kind, &views).await {
+            Ok(findings) => {
+                for finding in findings {
+                    match finding.severity {
+                        Severity::Error | Severity::Warning => tracing::warn!("{finding}"),
+                        Severity::Note => tracing::info!("{finding}"),
+                    }
+                }
+            }
+            Err(findings) => {
+                let list: Vec<String> = findings.iter().map(ToString::to_string).collect();
+                let (user, _) = login.credentials(config)?;
+                bail!(
+                    "the upstream login \"{user}\" could do harm, so nothing is served\n{}",
+                    list.join("\n")
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The policy as files and database have it now.
+pub(super) async fn policy(config: &Config) -> anyhow::Result<Policy> {
+    let client = connect(config, ControlLogin::Gate).await?;
+    Ok(install::load_policy(&config.views, &client, config.enforcement).await?)
+}
+
+/// TLS towards clients.
+pub(super) fn server_tls(tls: &config::Tls) -> anyhow::Result<Arc<rustls::ServerConfig>> {
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+    let chain = CertificateDer::pem_file_iter(&tls.cert)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| {
+            anyhow::anyhow!("tls.cert: cannot read {}: {error}", tls.cert.display())
+        })?;
+    let key = PrivateKeyDer::from_pem_file(&tls.key)
+        .map_err(|error| anyhow::anyhow!("tls.key: cannot read {}: {error}", tls.key.display()))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .context("tls.cert and tls.key do not fit")?;
+    Ok(Arc::new(config))
+}

@@ -1,0 +1,246 @@
+//! Reloading without dropping sessions: at SIGHUP everything that can change, at a change of a view or
+//! provider file just that. Whatever is broken leaves the last good state in force and says so.
+
+use super::build::{self, Providers};
+use crate::config::Config;
+use crate::identity::Authenticator;
+use crate::policy::Policy;
+use crate::provider::Resolver;
+use arc_swap::ArcSwap;
+use notify::Watcher;
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// How long files have to be left alone before they are read: an editor may write in steps.
+const QUIET: Duration = Duration::from_millis(30);
+/// How often files are looked at although nobody reported a change (mounted volumes report none).
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// What a file was like: size, inode, times of content and status. Equal means unchanged.
+type Seen = BTreeMap<PathBuf, Option<(u64, u64, i64, i64, i64, i64)>>;
+
+pub(super) struct Reloader {
+    config: Config,
+    policy: Arc<ArcSwap<Policy>>,
+    authenticator: Arc<ArcSwap<Authenticator>>,
+    resolver: Arc<ArcSwap<Resolver>>,
+    providers: Providers,
+    /// The last reload of the views failed: try again although no file changes, since the database may.
+    policy_broken: bool,
+    hangup: Signal,
+    changes: mpsc::Receiver<()>,
+    /// Stops watching when dropped. `None`: the system cannot watch; files are looked at now and then.
+    watcher: Option<notify::RecommendedWatcher>,
+}
+
+impl Reloader {
+    pub(super) fn new(
+        config: Config,
+        policy: Arc<ArcSwap<Policy>>,
+        authenticator: Arc<ArcSwap<Authenticator>>,
+        resolver: Arc<ArcSwap<Resolver>>,
+        providers: Providers,
+    ) -> std::io::Result<Self> {
+        let (changed, changes) = mpsc::channel(1);
+        let watcher = notify::recommended_watcher(move |_event| {
+            // Full means that a look is already due.
+            let _due = changed.try_send(());
+        });
+        let watcher = watcher
+            .inspect_err(|error| tracing::warn!(%error, "files are not watched, only looked at"))
+            .ok();
+        let mut reloader = Self {
+            config,
+            policy,
+            authenticator,
+            resolver,
+            providers,
+            policy_broken: false,
+            hangup: signal(SignalKind::hangup())?,
+            changes,
+            watcher,
+        };
+        reloader.watch();
+        Ok(reloader)
+    }
+
+    /// Watches folders, not files: a file replaced by renaming is another file.
+    fn watch(&mut self) {
+        let folders = self
+            .providers
+            .files
+            .iter()
+            .filter_map(|file| file.path().parent());
+        let folders: Vec<PathBuf> = folders
+            .chain([self.config.views.as_path()])
+            .map(Path::to_owned)
+            .collect();
+        let Some(watcher) = &mut self.watcher else {
+            return;
+        };
+        for folder in folders {
+            let folder = if folder.as_os_str().is_empty() {
+                PathBuf::from(".")
+            } else {
+                folder
+            };
+            if let Err(error) = watcher.watch(&folder, notify::RecursiveMode::NonRecursive) {
+                tracing::warn!(folder = %folder.display(), %error, "not watched, only looked at");
+            }
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut views = self.look_at_views();
+        let mut files = self.look_at_files();
+        let mut tick = tokio::time::interval(LOOK_EVERY);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let hangup = tokio::select! {
+                Some(()) = self.hangup.recv() => true,
+                Some(()) = self.changes.recv() => false,
+                _ = tick.tick() => false,
+            };
+            if hangup {
+                tracing::info!("SIGHUP: reloading");
+                self.reload_config().await;
+            }
+            let (views_now, files_now) = self.settled().await;
+            if hangup || files_now != files {
+                files = files_now;
+                self.reload_files();
+            }
+            if hangup || views_now != views || self.policy_broken {
+                views = views_now;
+                self.reload_policy().await;
+            }
+        }
+    }
+
+    /// What the files are like once they have been left alone for a moment.
+    async fn settled(&self) -> (Seen, Seen) {
+        let mut now = (self.look_at_views(), self.look_at_files());
+        // Bounded: a file that never rests is read as it is, and again at its next change.
+        for _ in 0..20 {
+            tokio::time::sleep(QUIET).await;
+            let next = (self.look_at_views(), self.look_at_files());
+            if next == now {
+                break;
+            }
+            now = next;
+        }
+        now
+    }
+
+    fn look_at_views(&self) -> Seen {
+        let Ok(entries) = std::fs::read_dir(&self.config.views) else {
+            return Seen::new();
+        };
+        let paths = entries.flatten().map(|entry| entry.path());
+        look(paths.filter(|path| path.extension().is_some_and(|extension| extension == "sql")))
+    }
+
+    fn look_at_files(&self) -> Seen {
+        look(
+            self.providers
+                .files
+                .iter()
+                .map(|file| file.path().to_owned()),
+        )
+    }
+
+    fn reload_files(&self) {
+        for file in &self.providers.files {
+            match file.reload() {
+                Ok(()) => tracing::info!(file = %file.path().display(), "permissions reloaded"),
+                Err(error) => tracing::error!(
+                    %error,
+                    "PERMISSIONS NOT RELOADED: the last good ones stay in force, for a limited time"
+                ),
+            }
+        }
+    }
+
+    async fn reload_policy(&mut self) {
+        match build::policy(&self.config).await {
+            Ok(policy) => {
+                if policy.version() != self.policy.load().version() || self.policy_broken {
+                    tracing::info!(views = policy.views().len(), "views reloaded");
+                    self.policy.store(Arc::new(policy));
+                }
+                self.policy_broken = false;
+            }
+            Err(error) => {
+                if !self.policy_broken {
+                    tracing::error!(
+                        "VIEWS NOT RELOADED, the last good ones stay in force: {error:#}"
+                    );
+                }
+                self.policy_broken = true;
+            }
+        }
+    }
+
+    /// Logins, tokens, providers and views come anew from the configuration file; the rest is read at
+    /// start only.
+    async fn reload_config(&mut self) {
+        let Some(file) = self.config.file.clone() else {
+            return;
+        };
+        let mut config = match Config::load(&file) {
+            Ok(config) => config,
+            Err(errors) => {
+                tracing::error!(
+                    "CONFIGURATION NOT RELOADED, the last good one stays in force: {errors}"
+                );
+                return;
+            }
+        };
+        let providers = match build::providers(&config).await {
+            Ok(providers) => providers,
+            Err(error) => {
+                tracing::error!(
+                    "CONFIGURATION NOT RELOADED, the last good one stays in force: {error:#}"
+                );
+                return;
+            }
+        };
+        self.resolver.store(Arc::new(providers.resolver()));
+        self.providers = providers;
+        let authenticator = self.authenticator.load().reloaded(config.identity.clone());
+        self.authenticator.store(Arc::new(authenticator));
+        // What the running parts were made with stays what the configuration says of them.
+        config.listen = self.config.listen;
+        config.enforcement = self.config.enforcement;
+        config.upstream = self.config.upstream.clone();
+        config.limits = self.config.limits.clone();
+        self.config = config;
+        self.watch();
+        tracing::info!(
+            "logins, tokens and providers reloaded; other keys take effect at the next start"
+        );
+    }
+}
+
+fn look(paths: impl Iterator<Item = PathBuf>) -> Seen {
+    paths
+        .map(|path| {
+            let seen = std::fs::metadata(&path).ok().map(|data| {
+                (
+                    data.size(),
+                    data.ino(),
+                    data.mtime(),
+                    data.mtime_nsec(),
+                    data.ctime(),
+                    data.ctime_nsec(),
+                )
+            });
+            (path, seen)
+        })
+        .collect()
+}
