@@ -1,12 +1,20 @@
 //! What stands in the database: reading it (`introspect`, `check`, `posture`) and installing the
 //! permission views (`plan`, `apply`).
 
+mod catalog;
+mod ddl;
+mod introspect;
+mod run;
+mod state;
+
 use crate::config::Enforcement;
-use crate::policy::{PermissionView, Policy, PolicyError};
+use crate::policy::{PermissionView, PolicyError};
 use secrecy::SecretString;
 use std::fmt;
-use std::path::Path;
 use tokio_postgres::Client;
+
+pub use introspect::{Introspection, introspect};
+pub use run::{apply, load_policy, plan, policy_of, read_views};
 
 /// Why the policy could not be loaded, planned or applied.
 #[derive(Debug, thiserror::Error)]
@@ -120,52 +128,6 @@ pub enum LoginKind {
     Ordinary,
     /// Superusers' queries: `rowgate_all` only.
     Superuser,
-}
-
-/// Reads and parses every `*.sql` in `dir`, without a database.
-///
-/// # Errors
-/// All errors of all files together.
-pub fn read_views(_dir: &Path) -> Result<Vec<PermissionView>, InstallError> {
-    Ok(Vec::new())
-}
-
-/// Reads `dir` and asks the database for types, keys and comments. With barrier enforcement the client may
-/// be Rowgate's own login: the installed views are read, and must come from these very files.
-///
-/// # Errors
-/// All errors of all files together; or the installed views are missing or stale.
-pub async fn load_policy(
-    _dir: &Path,
-    _client: &Client,
-    _enforcement: Enforcement,
-) -> Result<Policy, InstallError> {
-    Err(InstallError::Drift("not written yet".to_owned()))
-}
-
-/// The DDL `apply` would run, complete and readable; holds no password. `client` is an administrator.
-///
-/// # Errors
-/// All errors of all files together.
-pub async fn plan(
-    _client: &Client,
-    _views: &[PermissionView],
-    _options: &InstallOptions,
-) -> Result<String, InstallError> {
-    Ok(String::new())
-}
-
-/// Runs the plan in one transaction and sets the passwords. Idempotent. `client` is an administrator.
-///
-/// # Errors
-/// All errors of all files together, or what the database refused; then nothing has changed.
-pub async fn apply(
-    _client: &mut Client,
-    _views: &[PermissionView],
-    _options: &InstallOptions,
-    _passwords: &Passwords,
-) -> Result<(), InstallError> {
-    Ok(())
 }
 
 /// Compares files and database: drift, duplicates, row-level security in the way. `client` is an

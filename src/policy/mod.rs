@@ -1,14 +1,21 @@
 //! What they may see: permission views and the grants a principal has. Pure, no IO.
 
+pub(crate) mod body;
+pub(crate) mod compose;
 mod grants;
+mod header;
+mod near;
 mod settings;
 mod snapshot;
 mod view;
 
+pub(crate) use compose::identifier;
 pub use grants::{
     ColumnType, GrantedColumn, GrantedTable, Grants, GrantsFingerprint, InlineBody, PrincipalField,
     RelationName, ShadowSource, TypeKind, quote_identifier,
 };
 pub use settings::{PrincipalSettings, SET_PRINCIPAL};
 pub use snapshot::{Policy, PolicyColumn, PolicyVersion, PolicyView};
+pub(crate) use snapshot::{ViewSource, WholeTable, whole_table};
+pub(crate) use view::check_together;
 pub use view::{Mask, PermissionView, PolicyError, RoleColumn, parse_view_file};

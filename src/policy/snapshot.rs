@@ -1,12 +1,31 @@
 //! [`Policy`]: all permission views with their column types, one immutable snapshot.
 
+use super::compose::{self, BodyFacts};
 use crate::identity::Principal;
-use crate::policy::{ColumnType, Grants, PermissionView, RelationName};
-use std::sync::Arc;
+use crate::policy::{
+    ColumnType, GrantedColumn, GrantedTable, Grants, InlineBody, PermissionView, RelationName,
+    ShadowSource, identifier,
+};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// Sets of grants kept; more distinct combinations of permissions than this start afresh.
+const GRANTS_MAX: usize = 4_096;
 
 /// Identifies one state of the policy; changes when a view or a column type does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PolicyVersion(pub [u8; 16]);
+
+impl fmt::Display for PolicyVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .iter()
+            .take(6)
+            .try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
 
 /// A column as the policy knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +42,25 @@ pub struct PolicyColumn {
     pub masked: Option<Option<String>>,
 }
 
+/// Where a view's rows come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ViewSource {
+    Installed {
+        sealed: RelationName,
+        /// The same as `sealed` where no open form may be shown.
+        open: RelationName,
+        all: Option<RelationName>,
+    },
+    Inline(Box<BodyFacts>),
+}
+
+/// What a superuser sees of a table: its own columns.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct WholeTable {
+    pub(crate) columns: Vec<GrantedColumn>,
+    pub(crate) primary_key: Vec<String>,
+}
+
 /// A permission view with what the database says about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyView {
@@ -34,6 +72,9 @@ pub struct PolicyView {
     pub columns: Vec<PolicyColumn>,
     /// The table's primary key if the view shows all of it, else empty.
     pub primary_key: Vec<String>,
+    pub(crate) source: ViewSource,
+    /// `None`: the superuser flag changes nothing, or the table does not exist as such.
+    pub(crate) whole: Option<WholeTable>,
 }
 
 impl PolicyView {
@@ -41,16 +82,139 @@ impl PolicyView {
     pub fn relation(&self) -> &RelationName {
         self.view.relation()
     }
+
+    fn granted(&self, holds: &dyn Fn(&str) -> bool) -> Option<GrantedTable> {
+        if !self.view.requires.iter().all(|needed| holds(needed)) {
+            return None;
+        }
+        let columns: Vec<GrantedColumn> = self
+            .columns
+            .iter()
+            .filter(|column| column.requires.iter().all(|needed| holds(needed)))
+            .map(|column| GrantedColumn {
+                name: column.name.clone(),
+                type_: column.type_.clone(),
+            })
+            .collect();
+        let source = match &self.source {
+            ViewSource::Installed { sealed, open, .. } => ShadowSource::Installed {
+                sealed: sealed.clone(),
+                open: open.clone(),
+            },
+            ViewSource::Inline(facts) => {
+                let visible: Vec<&str> = columns.iter().map(|c| c.name.as_str()).collect();
+                ShadowSource::Inline(compose::inline(&self.view, facts, &visible))
+            }
+        };
+        self.table(columns, &self.primary_key, source)
+    }
+
+    /// For a superuser. `None` only where nothing is installed for superusers.
+    fn granted_to_superuser(&self) -> Option<GrantedTable> {
+        let Some(whole) = &self.whole else {
+            let mut table = self.granted(&|_| true)?;
+            if let ViewSource::Installed { all, .. } = &self.source {
+                let all = all.clone()?;
+                table.source = ShadowSource::Installed {
+                    sealed: all.clone(),
+                    open: all,
+                };
+            }
+            return Some(table);
+        };
+        let source = match &self.source {
+            ViewSource::Installed { all, .. } => {
+                let all = all.clone()?;
+                ShadowSource::Installed {
+                    sealed: all.clone(),
+                    open: all,
+                }
+            }
+            ViewSource::Inline(_) => ShadowSource::Inline(InlineBody {
+                pieces: vec![whole_table(self.relation(), &whole.columns)],
+                holes: Vec::new(),
+            }),
+        };
+        self.table(whole.columns.clone(), &whole.primary_key, source)
+    }
+
+    fn table(
+        &self,
+        columns: Vec<GrantedColumn>,
+        primary_key: &[String],
+        source: ShadowSource,
+    ) -> Option<GrantedTable> {
+        let shown = |name: &String| columns.iter().any(|column| column.name == *name);
+        let primary_key = match primary_key.iter().all(shown) {
+            true => primary_key.to_vec(),
+            false => Vec::new(),
+        };
+        (!columns.is_empty()).then(|| GrantedTable {
+            relation: self.relation().clone(),
+            columns,
+            primary_key,
+            source,
+        })
+    }
+}
+
+/// Every row of a table, its columns by name.
+pub(crate) fn whole_table(relation: &RelationName, columns: &[GrantedColumn]) -> String {
+    let names: Vec<String> = columns.iter().map(|c| identifier(&c.name)).collect();
+    format!(
+        "SELECT {}\nFROM {}",
+        names.join(", "),
+        compose::qualified(relation)
+    )
 }
 
 /// All permission views: what decides who may see what.
-#[derive(Debug)]
 pub struct Policy {
     version: PolicyVersion,
     views: Vec<PolicyView>,
+    /// Every permission that any view or column requires, sorted.
+    asked: Vec<String>,
+    superuser: Arc<Grants>,
+    /// By which of `asked` a principal holds: nothing else of the principal changes the grants.
+    grants: RwLock<HashMap<Vec<bool>, Arc<Grants>>>,
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { version, views, .. } = self;
+        f.debug_struct("Policy")
+            .field("version", version)
+            .field("views", &views.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Policy {
+    pub(crate) fn new(mut views: Vec<PolicyView>) -> Self {
+        views.sort_by(|a, b| a.relation().cmp(b.relation()));
+        let digest = Sha256::digest(format!("{views:?}"));
+        let mut version = [0; 16];
+        for (to, from) in version.iter_mut().zip(digest.iter()) {
+            *to = *from;
+        }
+        let columns = views.iter().flat_map(|view| &view.columns);
+        let asked: BTreeSet<&String> = views
+            .iter()
+            .flat_map(|view| &view.view.requires)
+            .chain(columns.flat_map(|column| &column.requires))
+            .collect();
+        let asked = asked.into_iter().cloned().collect();
+        let tables = views.iter().filter_map(PolicyView::granted_to_superuser);
+        let superuser = Arc::new(grants(tables.collect()));
+        Self {
+            version: PolicyVersion(version),
+            views,
+            asked,
+            superuser,
+            grants: RwLock::default(),
+        }
+    }
+
     /// Which state of the policy this is.
     pub fn version(&self) -> PolicyVersion {
         self.version
@@ -61,8 +225,38 @@ impl Policy {
         &self.views
     }
 
-    /// What `principal` may use now. Cheap: cached by the set of granted columns.
-    pub fn grants(&self, _principal: &Principal) -> Arc<Grants> {
-        Arc::new(Grants::new(Vec::new(), Vec::new(), Vec::new()))
+    /// What `principal` may use now. Cheap: cached by which of the required permissions they hold.
+    pub fn grants(&self, principal: &Principal) -> Arc<Grants> {
+        if principal.superuser() {
+            return Arc::clone(&self.superuser);
+        }
+        let held: Vec<bool> = self
+            .asked
+            .iter()
+            .map(|permission| principal.has_permission(permission))
+            .collect();
+        let known = self.grants.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(grants) = known.get(&held) {
+            return Arc::clone(grants);
+        }
+        drop(known);
+        let holds = |permission: &str| {
+            let index = self
+                .asked
+                .binary_search_by(|asked| asked.as_str().cmp(permission));
+            index.is_ok_and(|index| held.get(index) == Some(&true))
+        };
+        let tables = self.views.iter().filter_map(|view| view.granted(&holds));
+        let made = Arc::new(grants(tables.collect()));
+        let mut known = self.grants.write().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= GRANTS_MAX {
+            known.clear();
+        }
+        known.insert(held, Arc::clone(&made));
+        made
     }
+}
+
+fn grants(tables: Vec<GrantedTable>) -> Grants {
+    Grants::new(tables, vec!["public".to_owned()], Vec::new())
 }

@@ -1,5 +1,8 @@
 //! A permission view: one file in `views/`, header and body.
 
+use super::body::{self, Body};
+use super::compose::installed_name;
+use super::header::{self, Errors, Header};
 use crate::policy::RelationName;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -69,6 +72,9 @@ pub struct PermissionView {
     pub(crate) superuser: bool,
     pub(crate) body: String,
     pub(crate) body_line: usize,
+    pub(crate) lines: BTreeMap<String, usize>,
+    pub(crate) parsed: Body,
+    pub(crate) parsed_masks: BTreeMap<String, Body>,
 }
 
 impl PermissionView {
@@ -112,6 +118,42 @@ impl PermissionView {
         self.superuser
     }
 
+    /// `role_column:` with its `key:`.
+    pub fn role_column(&self) -> Option<&RoleColumn> {
+        self.role_column.as_ref()
+    }
+
+    /// `key:`, the columns that tell rows apart.
+    pub fn key(&self) -> &[String] {
+        &self.key
+    }
+
+    /// `column COLUMN description:`, by column.
+    pub fn column_descriptions(&self) -> &BTreeMap<String, String> {
+        &self.column_descriptions
+    }
+
+    /// The relations the body reads.
+    pub fn reads(&self) -> &[RelationName] {
+        &self.parsed.relations
+    }
+
+    /// Identifies what is to be installed: everything but the descriptions and `requires`.
+    pub(crate) fn source_digest(&self) -> String {
+        use sha2::{Digest, Sha256};
+        let rules: Vec<_> = self
+            .masks
+            .iter()
+            .map(|(column, mask)| (column, &mask.expression, &mask.unless))
+            .collect();
+        let source = format!(
+            "{:?}{:?}{:?}{rules:?}{:?}{}",
+            self.relation, self.body, self.role_column, self.column_requires, self.superuser
+        );
+        let digest = Sha256::digest(source);
+        digest.iter().take(16).map(|b| format!("{b:02x}")).collect()
+    }
+
     /// The SELECT as written.
     pub fn body(&self) -> &str {
         &self.body
@@ -122,11 +164,105 @@ impl PermissionView {
 ///
 /// # Errors
 /// Every error found in the file, with line and hint.
-pub fn parse_view_file(file_name: &str, _text: &str) -> Result<PermissionView, Vec<PolicyError>> {
-    Err(vec![PolicyError {
-        file: file_name.to_owned(),
-        line: None,
-        message: "not read yet".to_owned(),
-        hint: None,
-    }])
+pub fn parse_view_file(file_name: &str, text: &str) -> Result<PermissionView, Vec<PolicyError>> {
+    let mut errors = Errors {
+        file: file_name,
+        list: Vec::new(),
+    };
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let split = header::split(text);
+    let header = header::parse(&split.header, &mut errors);
+    let relation = header
+        .table
+        .clone()
+        .or_else(|| relation_of_file(file_name, &mut errors));
+    let role_column = role_column(&header, &mut errors);
+    let mut parsed_masks = BTreeMap::new();
+    for (column, mask) in &header.masks {
+        if let Some(expression) = body::parse_expression(&mask.expression, mask.line, &mut errors) {
+            parsed_masks.insert(column.clone(), expression);
+        }
+    }
+    let parsed = Body::parse(split.body, split.body_line, &mut errors);
+    match (relation, parsed) {
+        (Some(relation), Some(parsed)) if errors.list.is_empty() => Ok(PermissionView {
+            file: file_name.to_owned(),
+            relation,
+            description: header.description,
+            column_descriptions: header.column_descriptions,
+            requires: header.requires,
+            tags: header.tags,
+            key: header.key,
+            role_column,
+            masks: header.masks,
+            column_requires: header.column_requires,
+            superuser: header.superuser.unwrap_or(true),
+            body: split.body.trim().to_owned(),
+            body_line: split.body_line,
+            lines: header.lines,
+            parsed,
+            parsed_masks,
+        }),
+        _ => Err(errors.list),
+    }
+}
+
+/// `invoices.sql` is `public.invoices`, `sales.invoices.sql` is `sales.invoices`.
+fn relation_of_file(file_name: &str, errors: &mut Errors<'_>) -> Option<RelationName> {
+    let stem = file_name.strip_suffix(".sql").unwrap_or(file_name);
+    let parts: Vec<&str> = stem.split('.').collect();
+    let fits = |part: &&str| !part.is_empty() && part.len() <= header::IDENTIFIER_BYTES_MAX;
+    match parts.as_slice() {
+        [name] if fits(name) => Some(RelationName::new("public", *name)),
+        [schema, name] if fits(schema) && fits(name) => Some(RelationName::new(*schema, *name)),
+        _ => {
+            let hint = "Add `-- table: schema.name` to the header.";
+            errors.add(1, "the file's name does not name a table", hint);
+            None
+        }
+    }
+}
+
+fn role_column(header: &Header, errors: &mut Errors<'_>) -> Option<RoleColumn> {
+    let line = header.line("role_column").unwrap_or(1);
+    match &header.role_column {
+        None => None,
+        Some(_) if header.key.is_empty() => {
+            let hint = "Add `-- key: id`, the column that tells rows apart, so that nobody sees a row twice.";
+            errors.add(line, "role_column needs a key", hint);
+            None
+        }
+        Some(column) if header.key.contains(column) => {
+            let hint = "The key tells rows apart whatever the role; name the table's own key.";
+            errors.add(line, "the role column cannot be part of the key", hint);
+            None
+        }
+        Some(column) => Some(RoleColumn {
+            column: column.clone(),
+            key: header.key.clone(),
+        }),
+    }
+}
+
+/// Errors that only all files together show: two files for one table.
+pub(crate) fn check_together(views: &[PermissionView]) -> Vec<PolicyError> {
+    let mut errors = Vec::new();
+    for (index, view) in views.iter().enumerate() {
+        let name = installed_name(&view.relation);
+        let earlier = views.iter().take(index);
+        if let Some(first) = earlier
+            .clone()
+            .find(|other| installed_name(&other.relation) == name)
+        {
+            errors.push(PolicyError {
+                file: view.file.clone(),
+                line: None,
+                message: format!("{} already has a view, in {}", view.relation, first.file),
+                hint: Some(
+                    "Keep one file a table; several roles are an OR in one body.".to_owned(),
+                ),
+            });
+        }
+    }
+    errors
 }

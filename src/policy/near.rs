@@ -1,0 +1,48 @@
+//! "Did you mean": the nearest of a few known words.
+
+/// The candidate at most two edits from `word`, if one is nearer than all others; at most a third of
+/// the word may differ.
+pub(crate) fn near<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    candidates
+        .into_iter()
+        .map(|candidate| (distance(&word, &candidate.to_lowercase()), candidate))
+        .filter(|(edits, _)| *edits <= 2 && edits * 3 <= word.chars().count().max(3))
+        .min_by_key(|(edits, _)| *edits)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Levenshtein's distance, in characters.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut next = vec![i + 1];
+        for (j, cb) in b.iter().enumerate() {
+            let at = |row: &[usize], k: usize| row.get(k).copied().unwrap_or(usize::MAX / 2);
+            let replace = at(&row, j) + usize::from(ca != *cb);
+            next.push(replace.min(at(&row, j + 1) + 1).min(at(&next, j) + 1));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::near;
+
+    #[test]
+    fn nearest_word_within_two_edits() {
+        let keys = ["table", "tags", "requires", "role_column"];
+        assert_eq!(near("require", keys), Some("requires"));
+        assert_eq!(near("Requires", keys), Some("requires"));
+        assert_eq!(near("role_colum", keys), Some("role_column"));
+        assert_eq!(near("tagd", keys), Some("tags"));
+        assert_eq!(near("owner", keys), None);
+        assert_eq!(near("x", keys), None);
+    }
+}
