@@ -9,6 +9,8 @@ mod caller;
 mod principal;
 mod scram;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod throttle;
 mod token;
 
