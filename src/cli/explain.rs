@@ -24,6 +24,7 @@ pub(super) async fn run(arguments: args::Explain) -> Outcome {
         .map_err(failure)?;
     let options = Options {
         open_allowed: config.enforcement == Enforcement::Barrier,
+        parameter_types: Vec::new(),
         limits: config.limits,
     };
     let mut text = String::new();

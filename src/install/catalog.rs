@@ -45,6 +45,7 @@ impl Relation {
             .map(|column| GrantedColumn {
                 name: column.name.clone(),
                 type_: column.type_.clone(),
+                plain: self.stored(),
             })
             .collect()
     }

@@ -90,6 +90,8 @@ pub struct GrantedColumn {
     pub name: String,
     /// Its type.
     pub type_: ColumnType,
+    /// Whether reading it cannot fail on any row: the table's own column, not an expression or a mask.
+    pub plain: bool,
 }
 
 /// Where a shadow gets its rows from.

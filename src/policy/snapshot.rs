@@ -94,6 +94,8 @@ impl PolicyView {
             .map(|column| GrantedColumn {
                 name: column.name.clone(),
                 type_: column.type_.clone(),
+                // A computed column keeps the whole view sealed: see `compose::open_possible`.
+                plain: column.masked.is_none(),
             })
             .collect();
         let source = match &self.source {

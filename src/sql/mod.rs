@@ -15,13 +15,18 @@ mod rewrite;
 mod scan;
 mod scope;
 mod shadow;
+mod silent;
+mod stack;
 pub mod statement;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 use crate::error::Refusal;
 use crate::limits::Limits;
-use crate::policy::{Grants, PrincipalField, RelationName};
+use crate::policy::{Grants, PrincipalField, RelationName, ShadowSource};
 pub use layout::layout;
+pub use stack::STACK_BYTES;
 pub use verify::VerifiedQuery;
 
 /// Which form of the installed views a query reads (DESIGN section 3).
@@ -44,8 +49,30 @@ pub struct Shadow {
     pub relation: RelationName,
     /// The CTE's body, SQL text that Rowgate wrote.
     pub body: String,
-    /// Whether the CTE is `AS MATERIALIZED`.
-    pub materialized: bool,
+    /// How often PostgreSQL is told to compute it.
+    pub materialize: Materialize,
+}
+
+/// Whether a shadow is computed once and kept (PostgreSQL manual, section 7.8.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Materialize {
+    /// `AS MATERIALIZED`: inline enforcement, where this is the barrier.
+    Always,
+    /// Nothing said: PostgreSQL folds a CTE that is read once into the query.
+    Default,
+    /// `AS NOT MATERIALIZED`: read more than once, and an index is worth more than a kept copy.
+    Never,
+}
+
+impl Materialize {
+    /// The words behind `AS`, with a space behind them.
+    fn words(self) -> &'static str {
+        match self {
+            Materialize::Always => "MATERIALIZED ",
+            Materialize::Default => "",
+            Materialize::Never => "NOT MATERIALIZED ",
+        }
+    }
 }
 
 /// What the rewriting produced, before `verify` has looked at it. Cannot be executed.
@@ -74,11 +101,13 @@ pub struct Options {
     pub limits: Limits,
     /// Whether the open form may be used where it is proved (barrier enforcement only).
     pub open_allowed: bool,
+    /// The parameter types the client declared, OIDs by position; 0 or absent = undeclared.
+    pub parameter_types: Vec<u32>,
 }
 
 /// Admits one statement: what comes out may be sent upstream, for a principal with these grants.
 ///
-/// Runs on a stack of its own size: trees are as deep as a chain of operators is long, and the parsers'
+/// Runs where there is enough stack ([`STACK_BYTES`]): trees are as deep as a chain of operators is long, and the parsers'
 /// trees are walked, compared and dropped recursively.
 ///
 /// # Errors
@@ -88,14 +117,11 @@ pub struct Options {
 /// The result reads nothing but `grants`: every relation in it is a shadow or a WITH query over shadows, checked
 /// by two parsers; see the module documentation.
 pub fn admit(text: &str, grants: &Grants, options: &Options) -> Result<VerifiedQuery, Refusal> {
-    stacker::grow(STACK_BYTES, || admit_here(text, grants, options))
+    pg::on_big_stack(|| admit_here(text, grants, options))
 }
 
-/// Address space for one admission; touched only as deep as the query is.
-const STACK_BYTES: usize = 64 * 1024 * 1024;
-
 fn admit_here(text: &str, grants: &Grants, options: &Options) -> Result<VerifiedQuery, Refusal> {
-    statement::check_bounds(text, &options.limits)?;
+    scan::check(text, &options.limits)?;
     let parse::Parsed {
         mut query,
         names,
@@ -106,14 +132,33 @@ fn admit_here(text: &str, grants: &Grants, options: &Options) -> Result<Verified
     let mut rewriter = rewrite::Rewriter::new(grants, text, names, cte_names);
     rewriter.query(&mut query)?;
     let used = rewriter.into_used();
-    shadow::hoist_with(&mut query);
-    let sealed = shadow::compose(
-        query,
-        &used,
-        parameters,
-        Form::Sealed,
-        "sealed by default".to_owned(),
-        options,
-    );
-    verify::verify(sealed, grants)
+    let rest = shadow::Rest::of(query, parameters);
+    let inline = used
+        .iter()
+        .any(|used| matches!(used.table.source, ShadowSource::Inline(_)));
+    let reason = if inline {
+        return verify::verify(
+            shadow::compose(&rest, &used, Form::Inline, "inline enforcement"),
+            grants,
+        );
+    } else if options.open_allowed {
+        let tables: Vec<silent::ShadowedTable<'_>> = used
+            .iter()
+            .map(|used| (used.shadow.as_str(), used.table))
+            .collect();
+        let open = shadow::compose(
+            &rest,
+            &used,
+            Form::Open,
+            "nothing in it can fail on a hidden row",
+        );
+        let proof = |select: &_| silent::prove(select, &tables, &options.parameter_types);
+        match verify::verify_if(open, grants, proof)? {
+            Ok(query) => return Ok(query),
+            Err(why) => why,
+        }
+    } else {
+        "the open form is switched off".to_owned()
+    };
+    verify::verify(shadow::compose(&rest, &used, Form::Sealed, &reason), grants)
 }

@@ -1,13 +1,13 @@
 //! The final text: shadows in front, then the caller's own WITH queries, then the caller's query.
 
 use super::rewrite::Used;
-use super::{Form, Options, Shadow, ShadowedQuery, names};
+use super::{Form, Materialize, Shadow, ShadowedQuery, names};
 use crate::policy::{GrantedTable, PrincipalField, ShadowSource};
 use sqlparser::ast::{Query, SetExpr};
 
 /// Brings a WITH list that stands inside parentheses to the front, where shadows can precede it:
 /// `(WITH a AS (...) SELECT ...) ORDER BY 1` is the same tree to PostgreSQL, which would refuse a second WITH.
-pub(super) fn hoist_with(query: &mut Query) {
+fn hoist_with(query: &mut Query) {
     while query.with.is_none()
         && let SetExpr::Query(inner) = query.body.as_mut()
     {
@@ -36,80 +36,93 @@ fn empty_values() -> sqlparser::ast::Values {
     }
 }
 
-/// Puts the shadows of `used` in front of the rewritten query.
-pub(super) fn compose(
-    mut query: Box<Query>,
-    used: &[Used<'_>],
+/// The caller's rewritten query, printed in the parts that shadows go between.
+pub(super) struct Rest {
+    recursive: bool,
+    /// The caller's own WITH queries.
+    ctes: Vec<String>,
+    /// Everything behind the WITH list.
+    body: String,
     parameters: u16,
+}
+
+impl Rest {
+    /// Takes a rewritten query apart.
+    pub fn of(mut query: Box<Query>, parameters: u16) -> Self {
+        hoist_with(&mut query);
+        let with = query.with.take();
+        Self {
+            recursive: with.as_ref().is_some_and(|with| with.recursive),
+            ctes: with
+                .iter()
+                .flat_map(|with| with.cte_tables.iter())
+                .map(ToString::to_string)
+                .collect(),
+            body: query.to_string(),
+            parameters,
+        }
+    }
+}
+
+/// Puts the shadows of `used` in front of the rest.
+pub(super) fn compose(
+    rest: &Rest,
+    used: &[Used<'_>],
     form: Form,
-    form_reason: String,
-    _options: &Options,
+    form_reason: &str,
 ) -> ShadowedQuery {
     let mut fields: Vec<PrincipalField> = Vec::new();
-    let mut form = form;
     let shadows: Vec<Shadow> = used
         .iter()
-        .map(|used| {
-            let (body, materialized) = body(used.table, form, parameters, &mut fields);
-            if materialized {
-                form = Form::Inline;
-            }
-            Shadow {
-                name: used.shadow.clone(),
-                relation: used.table.relation.clone(),
-                body,
-                materialized,
-            }
+        .map(|used| Shadow {
+            name: used.shadow.clone(),
+            relation: used.table.relation.clone(),
+            body: body(used.table, form, rest.parameters, &mut fields),
+            materialize: match (form, used.references) {
+                (Form::Inline, _) => Materialize::Always,
+                (Form::Open | Form::Sealed, 0 | 1) => Materialize::Default,
+                (Form::Open | Form::Sealed, _several) => Materialize::Never,
+            },
         })
         .collect();
-    let with = query.with.take();
-    let recursive = with.as_ref().is_some_and(|with| with.recursive);
     let entries: Vec<String> = shadows
         .iter()
         .map(|shadow| {
-            let materialized = if shadow.materialized {
-                "MATERIALIZED "
-            } else {
-                ""
-            };
             format!(
-                "{} AS {materialized}({})",
+                "{} AS {}({})",
                 names::print(&shadow.name),
+                shadow.materialize.words(),
                 shadow.body
             )
         })
-        .chain(
-            with.iter()
-                .flat_map(|with| with.cte_tables.iter())
-                .map(ToString::to_string),
-        )
+        .chain(rest.ctes.iter().cloned())
         .collect();
-    let head = match (entries.is_empty(), recursive) {
+    let head = match (entries.is_empty(), rest.recursive) {
         (true, true | false) => String::new(),
         (false, true) => format!("WITH RECURSIVE {} ", entries.join(", ")),
         (false, false) => format!("WITH {} ", entries.join(", ")),
     };
     ShadowedQuery {
-        text: format!("{head}{query}"),
+        text: format!("{head}{}", rest.body),
         relations: shadows
             .iter()
             .map(|shadow| shadow.relation.clone())
             .collect(),
         shadows,
-        parameters,
+        parameters: rest.parameters,
         principal_parameters: fields,
         form,
-        form_reason,
+        form_reason: form_reason.to_owned(),
     }
 }
 
-/// One shadow's body, and whether it is to be materialized.
+/// One shadow's body.
 fn body(
     table: &GrantedTable,
     form: Form,
     parameters: u16,
     fields: &mut Vec<PrincipalField>,
-) -> (String, bool) {
+) -> String {
     let columns: Vec<String> = table
         .columns
         .iter()
@@ -127,7 +140,7 @@ fn body(
                 names::print(&view.schema),
                 names::print(&view.name)
             );
-            (format!("SELECT {columns} FROM {view}"), false)
+            format!("SELECT {columns} FROM {view}")
         }
         ShadowSource::Inline(inline) => {
             let mut text = String::new();
@@ -137,10 +150,7 @@ fn body(
                     text.push_str(&hole(*field, parameters, fields));
                 }
             }
-            (
-                format!("SELECT {columns} FROM ({text}) AS permission_view"),
-                true,
-            )
+            format!("SELECT {columns} FROM ({text}) AS permission_view")
         }
     }
 }

@@ -6,19 +6,25 @@
 pub(super) mod canonical;
 mod position;
 
+use super::stack::with_stack;
 use crate::error::{Reason, Refusal};
 use pg_query::NodeEnum;
 use pg_query::protobuf::{RawStmt, SelectStmt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Stack that must be left before a tree is made or walked, in bytes.
-const STACK_LEFT: usize = 24 * 1024 * 1024;
-/// Stack to allocate otherwise; pages that are not touched cost nothing.
-const STACK_NEW: usize = 64 * 1024 * 1024;
-
 /// Runs `work` with enough stack for any tree within the limits.
-pub(super) fn on_big_stack<T>(work: impl FnOnce() -> T) -> T {
-    stacker::maybe_grow(STACK_LEFT, STACK_NEW, work)
+///
+/// # Errors
+/// `TooComplex` when no such stack can be had.
+pub(super) fn on_big_stack<T: Send>(
+    work: impl FnOnce() -> Result<T, Refusal> + Send,
+) -> Result<T, Refusal> {
+    with_stack(work).unwrap_or_else(|| {
+        Err(
+            Refusal::new(Reason::TooComplex, "the statement cannot be analyzed now")
+                .hint("Send it again later."),
+        )
+    })
 }
 
 /// The statements of a text, as PostgreSQL's grammar reads them. To be called on a big stack.

@@ -25,6 +25,8 @@ pub(super) struct Used<'g> {
     pub table: &'g GrantedTable,
     /// The shadow's name.
     pub shadow: String,
+    /// How often the query reads it.
+    pub references: usize,
 }
 
 /// State of one walk.
@@ -66,9 +68,10 @@ impl<'g> Rewriter<'g> {
     fn shadow_for(&mut self, table: &'g GrantedTable) -> String {
         if let Some(used) = self
             .used
-            .iter()
+            .iter_mut()
             .find(|used| used.table.relation == table.relation)
         {
+            used.references += 1;
             return used.shadow.clone();
         }
         let plain = &table.relation.name;
@@ -82,6 +85,7 @@ impl<'g> Rewriter<'g> {
         self.used.push(Used {
             table,
             shadow: shadow.clone(),
+            references: 1,
         });
         shadow
     }

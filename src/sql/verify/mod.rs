@@ -112,6 +112,29 @@ pub(super) fn same_meaning(callers_text: &str, printed: &str) -> Result<(), Refu
 /// # Errors
 /// The first thing found that is not allowed, or `ParsersDisagree` if the shadows are not as announced.
 pub(super) fn verify(query: ShadowedQuery, grants: &Grants) -> Result<VerifiedQuery, Refusal> {
+    read(&query, grants, |_| ())?;
+    Ok(seal(query))
+}
+
+/// As [`verify`], and seals only if `proof` holds of the very tree that was read; else gives back why not.
+///
+/// # Errors
+/// As [`verify`].
+pub(super) fn verify_if(
+    query: ShadowedQuery,
+    grants: &Grants,
+    proof: impl FnOnce(&SelectStmt) -> Result<(), String> + Send,
+) -> Result<Result<VerifiedQuery, String>, Refusal> {
+    let proved = read(&query, grants, proof)?;
+    Ok(proved.map(|()| seal(query)))
+}
+
+/// Parses and checks the final text, then lets `then` look at the tree.
+fn read<T: Send>(
+    query: &ShadowedQuery,
+    grants: &Grants,
+    then: impl FnOnce(&SelectStmt) -> T + Send,
+) -> Result<T, Refusal> {
     pg::on_big_stack(|| {
         // A final text that does not parse is the rewriter's mistake, not a syntax error of the caller's.
         let statements = pg::statements(&query.text).map_err(|refusal| match refusal.reason {
@@ -121,8 +144,13 @@ pub(super) fn verify(query: ShadowedQuery, grants: &Grants) -> Result<VerifiedQu
         let [statement] = statements.as_slice() else {
             return Err(disagree());
         };
-        check(pg::select(statement).ok_or_else(disagree)?, &query, grants)
-    })?;
+        let select = pg::select(statement).ok_or_else(disagree)?;
+        check(select, query, grants)?;
+        Ok(then(select))
+    })
+}
+
+fn seal(query: ShadowedQuery) -> VerifiedQuery {
     let ShadowedQuery {
         text,
         shadows: _,
@@ -132,14 +160,14 @@ pub(super) fn verify(query: ShadowedQuery, grants: &Grants) -> Result<VerifiedQu
         form,
         form_reason,
     } = query;
-    Ok(VerifiedQuery {
+    VerifiedQuery {
         text: text.into(),
         relations,
         parameters,
         principal_parameters,
         form,
         form_reason,
-    })
+    }
 }
 
 /// The shadows are as announced, and the rest is allowed.

@@ -4,7 +4,7 @@ use super::{Refused, disagree, walk};
 use crate::error::Refusal;
 use crate::policy::{Grants, ShadowSource};
 use crate::sql::pg::{self, canonical};
-use crate::sql::{Form, Shadow, ShadowedQuery};
+use crate::sql::{Form, Materialize, Shadow, ShadowedQuery};
 use lru::LruCache;
 use pg_query::NodeEnum;
 use pg_query::protobuf::{CommonTableExpr, CteMaterialize, SelectStmt};
@@ -40,10 +40,10 @@ pub(super) fn check(select: &SelectStmt, query: &ShadowedQuery, grants: &Grants)
 
 /// The CTE is the shadow, to the letter of its tree.
 fn same(cte: &CommonTableExpr, shadow: &Shadow) -> Refused {
-    let materialized = if shadow.materialized {
-        CteMaterialize::Always
-    } else {
-        CteMaterialize::Default
+    let materialized = match shadow.materialize {
+        Materialize::Always => CteMaterialize::Always,
+        Materialize::Default => CteMaterialize::Default,
+        Materialize::Never => CteMaterialize::Never,
     };
     let plain = cte.ctename == shadow.name
         && cte.ctematerialized == materialized as i32
@@ -104,7 +104,10 @@ fn allowed(shadow: &Shadow, query: &ShadowedQuery, grants: &Grants) -> Refused {
     let right = match query.form {
         Form::Sealed => reads_only(false),
         Form::Open => reads_only(true),
-        Form::Inline => matches!(table.source, ShadowSource::Inline(_)) && shadow.materialized,
+        Form::Inline => {
+            matches!(table.source, ShadowSource::Inline(_))
+                && shadow.materialize == Materialize::Always
+        }
     };
     if right { Ok(()) } else { Err(disagree()) }
 }

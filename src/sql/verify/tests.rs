@@ -28,6 +28,7 @@ fn grants_with(source: ShadowSource) -> Grants {
     let column = |name: &str, type_: &str| GrantedColumn {
         name: name.to_owned(),
         type_: ColumnType::builtin(type_),
+        plain: true,
     };
     let table = GrantedTable {
         relation: relation(),
@@ -72,7 +73,7 @@ fn query(text: String) -> ShadowedQuery {
             name: "invoices".to_owned(),
             relation: relation(),
             body: BODY.to_owned(),
-            materialized: false,
+            materialize: crate::sql::Materialize::Default,
         }],
         relations: vec![relation()],
         parameters: 2,
@@ -207,7 +208,7 @@ fn an_inline_body_is_materialized_qualified_and_uses_only_the_principals_paramet
             "WITH RECURSIVE invoices AS {materialized}({body}){rest}"
         ));
         query.shadows[0].body = body.to_owned();
-        query.shadows[0].materialized = true;
+        query.shadows[0].materialize = crate::sql::Materialize::Always;
         query.principal_parameters = vec![PrincipalField::Roles];
         query.form = Form::Inline;
         verify(query, &grants)

@@ -1,0 +1,102 @@
+//! Sealed or open: a proof that nothing in a query can fail, or be observed, on a row the caller may not see.
+//!
+//! In the open form PostgreSQL may run the caller's conditions before the permission filter. That is harmless
+//! when every condition that can sink below the filter is *silent*: it cannot raise an error from row data
+//! and does not act. What stands above the filter in every plan does not count:
+//!
+//! - the output list, GROUP BY, ORDER BY and HAVING over aggregates of the outermost query: nothing outside
+//!   pushes conditions into it, and its scans and joins, permission filters included, are finished first;
+//! - what stands above an aggregate or a window function in a subquery, for the same reason one level down.
+//!
+//! Conditions of an outer query are pushed into subqueries, so a subquery's plain output columns count.
+//! `min` and `max` count, because PostgreSQL may turn them into an index scan with a condition.
+//! A subquery inside a condition, and a LATERAL one, runs once per row of the outer query, forbidden ones
+//! included: everything in it counts, its output too, and so does "more than one row".
+//!
+//! The proof reads libpg_query's tree, whose structure is PostgreSQL's own. Whatever it does not know
+//! is not proved, and the query is sealed: the default is to deny.
+
+mod expr;
+mod functions;
+mod level;
+mod types;
+
+use crate::policy::GrantedTable;
+use pg_query::protobuf::SelectStmt;
+use types::Family;
+
+/// Why a query is sealed: a few words for `explain`, naming nothing but the caller's own text.
+type Why = String;
+
+/// A table under its shadow's name.
+pub(super) type ShadowedTable<'g> = (&'g str, &'g GrantedTable);
+
+/// How much of a level counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// A subquery in FROM or WITH: conditions may be pushed into it.
+    Derived,
+    /// Runs per row of a query around it: everything counts.
+    Inner,
+    /// The outermost query.
+    Top,
+}
+
+/// A column: name and family.
+type Column = (String, Family);
+
+/// One FROM item.
+#[derive(Debug, Clone)]
+struct Item {
+    /// Its alias; empty for the merged columns of JOIN ... USING.
+    alias: String,
+    /// Its columns.
+    columns: Vec<Column>,
+    /// Whether the names are all known; if not, a plain name cannot be resolved past it.
+    complete: bool,
+}
+
+/// State of one proof.
+struct Prover<'t> {
+    /// WITH queries in scope, shadows first; later ones hide earlier ones.
+    ctes: Vec<(String, Item)>,
+    /// FROM items of the levels around, outermost first.
+    frames: Vec<Vec<Item>>,
+    /// Declared parameter types by number, OIDs; 0 or absent = undeclared.
+    parameter_types: &'t [u32],
+}
+
+/// Proves the final query's tree silent; its first CTEs are the shadows of `tables`, in order.
+///
+/// # Errors
+/// Why it is not proved.
+pub(super) fn prove(
+    select: &SelectStmt,
+    tables: &[ShadowedTable<'_>],
+    parameter_types: &[u32],
+) -> Result<(), Why> {
+    let ctes = tables
+        .iter()
+        .map(|(name, table)| {
+            let columns = table
+                .columns
+                .iter()
+                .map(|column| (column.name.clone(), types::column_family(column)))
+                .collect();
+            (
+                (*name).to_owned(),
+                Item {
+                    alias: (*name).to_owned(),
+                    columns,
+                    complete: true,
+                },
+            )
+        })
+        .collect();
+    let mut prover = Prover {
+        ctes,
+        frames: Vec::new(),
+        parameter_types,
+    };
+    prover.select(select, Mode::Top, tables.len()).map(drop)
+}

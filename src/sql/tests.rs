@@ -1,0 +1,252 @@
+//! What `admit` makes of a query: final texts a reader can sign, and which form each gets.
+
+use super::{Form, Options, admit};
+use crate::error::{Reason, Refusal};
+use crate::limits::Limits;
+use crate::policy::{ColumnType, GrantedColumn, GrantedTable, Grants, RelationName, ShadowSource};
+
+fn table(schema: &str, name: &str, columns: &[(&str, &str)]) -> GrantedTable {
+    let column = |(name, type_): &(&str, &str)| GrantedColumn {
+        name: (*name).to_owned(),
+        type_: ColumnType::builtin(type_),
+        plain: *name != "masked",
+    };
+    GrantedTable {
+        relation: RelationName::new(schema, name),
+        columns: columns.iter().map(column).collect(),
+        primary_key: vec!["id".to_owned()],
+        source: ShadowSource::Installed {
+            sealed: RelationName::new("rowgate", name),
+            open: RelationName::new("rowgate_open", name),
+        },
+    }
+}
+
+fn grants() -> Grants {
+    let invoices = [
+        ("id", "int4"),
+        ("amount", "numeric"),
+        ("date", "date"),
+        ("note", "text"),
+        ("masked", "text"),
+    ];
+    let customers = [("id", "int4"), ("name", "text"), ("score", "float8")];
+    let tables = vec![
+        table("public", "invoices", &invoices),
+        table("public", "customers", &customers),
+        table("sales", "orders", &[("id", "int4")]),
+    ];
+    Grants::new(tables, vec!["public".to_owned()], Vec::new())
+}
+
+fn run(text: &str) -> Result<super::VerifiedQuery, Refusal> {
+    let options = Options {
+        limits: Limits::default(),
+        open_allowed: true,
+        parameter_types: Vec::new(),
+    };
+    admit(text, &grants(), &options)
+}
+
+const INVOICES: &str =
+    "invoices AS (SELECT id, amount, date, note, masked FROM rowgate_open.invoices)";
+const SEALED: &str = "invoices AS (SELECT id, amount, date, note, masked FROM rowgate.invoices)";
+const CUSTOMERS: &str = "customers AS (SELECT id, name, score FROM rowgate_open.customers)";
+
+fn becomes(text: &str, expected: &str) {
+    let query = run(text).unwrap_or_else(|refusal| panic!("{text}: {refusal:?}"));
+    assert_eq!(query.text().as_ref(), expected, "{text}");
+}
+
+#[test]
+fn tables_become_shadows() {
+    becomes(
+        "SELECT SUM(amount) FROM invoices;",
+        &format!("WITH {INVOICES} SELECT SUM(amount) FROM invoices"),
+    );
+    becomes(
+        "select public.invoices.id from public.invoices",
+        &format!("WITH {INVOICES} SELECT invoices.id FROM invoices"),
+    );
+    becomes(
+        "TABLE invoices",
+        &format!("WITH {INVOICES} SELECT * FROM invoices"),
+    );
+    becomes("SELECT 1", "SELECT 1");
+    becomes(
+        "SELECT * FROM sales.orders",
+        "WITH orders AS (SELECT id FROM rowgate_open.orders) SELECT * FROM orders",
+    );
+}
+
+#[test]
+fn two_readings_of_one_table_share_a_shadow() {
+    let body = INVOICES.replace("AS (", "AS NOT MATERIALIZED (");
+    becomes(
+        "SELECT a.id FROM invoices a JOIN Invoices b ON a.id = b.id",
+        &format!("WITH {body} SELECT a.id FROM invoices a JOIN Invoices b ON a.id = b.id"),
+    );
+}
+
+#[test]
+fn a_with_query_named_like_a_table_gets_out_of_the_way() {
+    let shadow = INVOICES.replacen("invoices", "rowgate_invoices", 1);
+    becomes(
+        "WITH invoices AS (SELECT * FROM invoices WHERE id = 5) SELECT count(*) FROM invoices",
+        &format!(
+            "WITH {shadow}, invoices AS (SELECT * FROM rowgate_invoices AS invoices WHERE id = 5) \
+             SELECT count(*) FROM invoices"
+        ),
+    );
+}
+
+#[test]
+fn with_queries_keep_their_scope() {
+    // The first body cannot see the later `b`; under RECURSIVE it can.
+    let refusal = run("WITH a AS (SELECT * FROM b), b AS (SELECT 1) SELECT * FROM a").unwrap_err();
+    assert_eq!(refusal.reason, Reason::RelationUnknown);
+    run("WITH RECURSIVE a AS (SELECT * FROM b), b AS (SELECT 1 AS x) SELECT * FROM a").unwrap();
+    let refusal = run("SELECT * FROM (WITH secret AS (SELECT 1) SELECT 1 FROM secret) x, secret")
+        .unwrap_err();
+    assert_eq!(refusal.reason, Reason::RelationUnknown);
+}
+
+#[test]
+fn group_by_a_key_gets_the_columns_it_determines() {
+    becomes(
+        "SELECT c.name, count(*) FROM customers c JOIN invoices i ON i.id = c.id GROUP BY c.id",
+        &format!(
+            "WITH {CUSTOMERS}, {INVOICES} SELECT c.name, count(*) FROM customers c JOIN invoices i ON i.id = c.id \
+             GROUP BY c.id, c.name"
+        ),
+    );
+    becomes(
+        "SELECT name, sum(score) FROM customers GROUP BY id ORDER BY name",
+        &format!(
+            "WITH {CUSTOMERS} SELECT name, sum(score) FROM customers GROUP BY id, customers.name ORDER BY name"
+        ),
+    );
+}
+
+#[test]
+fn refusals_say_where_and_what_next() {
+    let cases = [
+        (
+            "SELECT * FROM invoice",
+            Reason::RelationUnknown,
+            15,
+            "Did you mean invoices?",
+        ),
+        (
+            "SELECT amont FROM invoices",
+            Reason::ColumnUnknown,
+            8,
+            "Did you mean amount?",
+        ),
+        (
+            "SELECT i.amont FROM invoices i",
+            Reason::ColumnUnknown,
+            8,
+            "Did you mean amount?",
+        ),
+        (
+            "SELECT pg_read_file('x') FROM invoices",
+            Reason::FunctionNotAllowed,
+            8,
+            "",
+        ),
+        (
+            "SELECT ctid FROM invoices",
+            Reason::ColumnUnknown,
+            8,
+            "System columns do not exist here; use the table's key.",
+        ),
+    ];
+    for (text, reason, position, hint) in cases {
+        let refusal = run(text).unwrap_err();
+        assert_eq!(
+            (refusal.reason, refusal.position),
+            (reason, Some(position)),
+            "{text}"
+        );
+        assert!(refusal.hint.unwrap_or_default().contains(hint), "{text}");
+    }
+}
+
+fn form(text: &str) -> (Form, String) {
+    let query = run(text).unwrap_or_else(|refusal| panic!("{text}: {refusal:?}"));
+    (query.form(), query.form_reason().to_owned())
+}
+
+#[test]
+fn silent_queries_are_open() {
+    for text in [
+        "SELECT 1/(amount - 3), note::int FROM invoices WHERE id = 5",
+        "SELECT sum(amount * 2) FROM invoices WHERE date >= CURRENT_DATE - INTERVAL '30 days'",
+        "SELECT c.name, sum(i.amount) FROM invoices i JOIN customers c ON c.id = i.id GROUP BY c.name HAVING sum(i.amount) > 10",
+        "SELECT * FROM invoices WHERE note ILIKE '%late%' AND extract(year FROM date) = 2024 OR amount BETWEEN 1 AND 2.5",
+        "SELECT * FROM invoices WHERE amount > (SELECT avg(amount) FROM invoices)",
+        "SELECT * FROM invoices i WHERE EXISTS (SELECT 1 FROM customers c WHERE c.id = i.id)",
+        "SELECT * FROM (SELECT id, count(*) / 0 AS n FROM invoices GROUP BY id) x WHERE n > 1",
+        "WITH t AS (SELECT id, lower(note) AS n FROM invoices) SELECT * FROM t WHERE n = 'x'",
+        "SELECT id FROM invoices WHERE id IN (1, 2) UNION SELECT id FROM customers ORDER BY 1 LIMIT 5",
+        "SELECT masked FROM invoices",
+        "SELECT rank() OVER (ORDER BY amount) FROM invoices WHERE id = $1",
+    ] {
+        let (form, why) = form(text);
+        assert_eq!(form, Form::Open, "{text}: {why}");
+    }
+}
+
+#[test]
+fn whatever_could_fail_on_a_hidden_row_is_sealed() {
+    for text in [
+        "SELECT id FROM invoices WHERE note::int = 1",
+        "SELECT id FROM invoices WHERE 1 / (amount - 3) > 0",
+        "SELECT id FROM invoices WHERE CASE WHEN amount = 3 THEN 1 / 0 ELSE 1 END = 1",
+        "SELECT * FROM (SELECT id, 1 / (amount - 3) AS x FROM invoices) q WHERE x > 0",
+        "WITH q AS (SELECT id, note::int AS x FROM invoices) SELECT * FROM q WHERE x > 0",
+        "SELECT c.id FROM customers c JOIN invoices i ON i.amount = c.score",
+        "SELECT id FROM invoices WHERE (SELECT x FROM (VALUES (1), (2)) v(x) WHERE amount > 100) = 1",
+        "SELECT id FROM invoices i WHERE 1 = (SELECT 1 / (count(*) - 5) FROM customers c WHERE c.id = i.id)",
+        "SELECT min(1 / (amount - 3)) FROM invoices",
+        "SELECT x FROM invoices, generate_series(1, id) AS g(x)",
+        "SELECT x FROM invoices i, LATERAL (SELECT 1 / (i.amount - 3) AS x) l",
+        "SELECT count(*) FROM invoices GROUP BY amount HAVING 1 / (amount - 3) > 0",
+        "SELECT id FROM invoices WHERE note LIKE 'a\\'",
+        "SELECT id FROM invoices WHERE note LIKE $1",
+        "SELECT id FROM invoices WHERE note ~ '('",
+        "SELECT id FROM invoices WHERE masked = 'x'",
+        "SELECT id FROM invoices WHERE date > CURRENT_DATE - INTERVAL '999999 years'",
+        "SELECT (SELECT count(*) FROM invoices i WHERE i.note::int = c.id) FROM customers c",
+        "SELECT id FROM invoices UNION SELECT id FROM (SELECT id, note::int AS n FROM invoices) q WHERE n = 1",
+    ] {
+        let (form, why) = form(text);
+        assert_eq!(form, Form::Sealed, "{text}");
+        assert!(!why.is_empty());
+    }
+    assert!(SEALED.contains("rowgate.invoices"));
+}
+
+#[test]
+fn a_declared_parameter_type_can_seal() {
+    // numeric = float8 casts the row's value, which can overflow.
+    let text = "SELECT id FROM invoices WHERE amount > $1";
+    for (oid, expected) in [
+        (0, Form::Open),
+        (1700, Form::Open),
+        (23, Form::Open),
+        (701, Form::Sealed),
+    ] {
+        let options = Options {
+            limits: Limits::default(),
+            open_allowed: true,
+            parameter_types: vec![oid],
+        };
+        assert_eq!(
+            admit(text, &grants(), &options).unwrap().form(),
+            expected,
+            "{oid}"
+        );
+    }
+}
