@@ -2,6 +2,6 @@
 # All tests in one command: installs what is missing, builds, tests. Arguments go to `cargo test`.
 set -eu
 cd "$(dirname "$0")/.."
-./.ci/setup
+./.ci/setup tests
 PATH="$PATH:$HOME/.cargo/bin"
 exec cargo test "$@"

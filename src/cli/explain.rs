@@ -80,6 +80,13 @@ fn explain(
             return true;
         }
     };
+    if statements.is_empty() {
+        line(
+            text,
+            "decision",
+            "nothing to run: the text holds no statement",
+        );
+    }
     let mut any_refused = false;
     for (index, statement) in statements.iter().enumerate() {
         if statements.len() > 1 {

@@ -57,6 +57,8 @@ pub fn run() -> ExitCode {
         return fail(&Failure::Usage(anyhow::Error::msg(sentence)));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        // SQL is read on the worker threads; see `sql::STACK_BYTES`.
+        .thread_stack_size(crate::sql::STACK_BYTES)
         .enable_all()
         .build();
     let outcome = match runtime {

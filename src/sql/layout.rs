@@ -1,23 +1,27 @@
 //! A final query laid out over several lines, for people (`rowgate explain`). What is executed is never
 //! this text.
 
+use super::stack::with_stack;
 use super::verify;
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
 /// `text` over several lines; `text` itself when laying it out would change what it says.
 pub fn layout(text: &str) -> String {
-    stacker::grow(super::STACK_BYTES, || {
-        let parsed = Parser::parse_sql(&PostgreSqlDialect {}, text);
-        let Ok([statement]) = parsed.as_deref() else {
-            return text.to_owned();
-        };
-        let pretty = format!("{statement:#}");
-        match verify::same_meaning(text, &pretty) {
-            Ok(()) => pretty,
-            Err(_) => text.to_owned(),
-        }
-    })
+    with_stack(|| laid_out(text))
+        .flatten()
+        .unwrap_or_else(|| text.to_owned())
+}
+
+fn laid_out(text: &str) -> Option<String> {
+    let parsed = Parser::parse_sql(&PostgreSqlDialect {}, text).ok()?;
+    let [statement] = parsed.as_slice() else {
+        return None;
+    };
+    let pretty = format!("{statement:#}");
+    verify::same_meaning(text, &pretty)
+        .is_ok()
+        .then_some(pretty)
 }
 
 #[cfg(test)]

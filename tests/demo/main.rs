@@ -4,3 +4,6 @@
 mod support;
 
 mod cluster;
+mod command;
+mod process;
+mod readme;
