@@ -109,16 +109,31 @@ pub(super) fn audit(config: &Config) -> anyhow::Result<AuditLog> {
     .with_context(|| format!("cannot open the audit log {shown}"))
 }
 
-/// The providers in force: for the resolver all of them, for the reloader those with a file.
-pub(super) struct Providers {
+/// The providers in force.
+pub struct Providers {
     all: Vec<Arc<dyn Provider>>,
+    /// Those that read a file, for whoever watches it.
     pub(super) files: Vec<Arc<FileProvider>>,
     listeners: Vec<AbortHandle>,
 }
 
 impl Providers {
-    pub(super) fn resolver(&self) -> Resolver {
+    /// A resolver over all of them.
+    pub fn resolver(&self) -> Resolver {
         Resolver::new(self.all.clone(), RESOLUTION_MAX)
+    }
+
+    /// Reads every file again. A broken one leaves its last good content in force, for a limited time.
+    pub fn reload_files(&self) {
+        for file in &self.files {
+            match file.reload() {
+                Ok(()) => tracing::info!(file = %file.path().display(), "permissions reloaded"),
+                Err(error) => tracing::error!(
+                    %error,
+                    "PERMISSIONS NOT RELOADED: the last good ones stay in force, for a limited time"
+                ),
+            }
+        }
     }
 }
 
@@ -128,14 +143,17 @@ impl Drop for Providers {
     }
 }
 
-/// Every provider, asked once so that a wrong one is found now.
-pub(super) async fn providers(config: &Config) -> anyhow::Result<Providers> {
+/// Every provider, connected to or read once so that a wrong one is found now.
+///
+/// # Errors
+/// The first provider that does not work, and why.
+pub async fn providers(settings: &[config::Provider]) -> anyhow::Result<Providers> {
     let mut providers = Providers {
         all: Vec::new(),
         files: Vec::new(),
         listeners: Vec::new(),
     };
-    for provider in &config.providers {
+    for provider in settings {
         let name = &provider.name;
         let broken = || format!("provider \"{name}\" does not work");
         match &provider.kind {

@@ -8,7 +8,7 @@ use crate::identity::{Caller, Principal};
 use std::future::Future;
 use std::net::SocketAddr;
 
-pub use build::{ControlLogin, connect};
+pub use build::{ControlLogin, Providers, connect, providers};
 
 /// Serves until `shutdown` resolves; then finishes within a bound. SIGHUP and changes of `views/`
 /// and of provider files reload what they concern without dropping sessions; what cannot be reloaded
@@ -33,7 +33,7 @@ pub async fn serve(
 /// # Errors
 /// A provider that cannot answer.
 pub async fn principal(config: &Config, user_id: &str) -> anyhow::Result<Principal> {
-    let resolver = build::providers(config).await?.resolver();
+    let resolver = build::providers(&config.providers).await?.resolver();
     match resolver.principal(&Caller::assumed(user_id)).await {
         Ok(principal) => Ok(Principal::clone(&principal)),
         Err(crate::error::Error::Refused(refusal)) => Err(refusal.into()),

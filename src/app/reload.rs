@@ -113,7 +113,7 @@ impl Reloader {
             let (views_now, files_now) = self.settled().await;
             if hangup || files_now != files {
                 files = files_now;
-                self.reload_files();
+                self.providers.reload_files();
             }
             if hangup || views_now != views || self.policy_broken {
                 views = views_now;
@@ -154,18 +154,6 @@ impl Reloader {
         )
     }
 
-    fn reload_files(&self) {
-        for file in &self.providers.files {
-            match file.reload() {
-                Ok(()) => tracing::info!(file = %file.path().display(), "permissions reloaded"),
-                Err(error) => tracing::error!(
-                    %error,
-                    "PERMISSIONS NOT RELOADED: the last good ones stay in force, for a limited time"
-                ),
-            }
-        }
-    }
-
     async fn reload_policy(&mut self) {
         match build::policy(&self.config).await {
             Ok(policy) => {
@@ -201,7 +189,7 @@ impl Reloader {
                 return;
             }
         };
-        let providers = match build::providers(&config).await {
+        let providers = match build::providers(&config.providers).await {
             Ok(providers) => providers,
             Err(error) => {
                 tracing::error!(

@@ -1,0 +1,344 @@
+//! One suite that every provider passes: grants seen, revocation seen, outage, garbage and oversize
+//! refused, unknown user = nothing, slow = bounded, no secret in any message.
+
+#[path = "../support/mod.rs"]
+mod support;
+mod worlds;
+
+use rowgate::error::{Error, FaultKind};
+use rowgate::identity::{Caller, Principal};
+use rowgate::provider::Resolver;
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use worlds::{Facts, Harm, Kind, SECRET, World};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Cases {
+    case: Vec<Case>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    user: String,
+    #[serde(default)]
+    roles: BTreeSet<String>,
+    #[serde(default)]
+    permissions: BTreeSet<String>,
+    #[serde(default)]
+    attributes: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    superuser: bool,
+}
+
+fn facts() -> Facts {
+    toml::from_str(include_str!("facts.toml")).unwrap()
+}
+
+async fn ask(resolver: &Resolver, user: &str) -> Result<Arc<Principal>, Error> {
+    resolver.principal(&Caller::assumed(user)).await
+}
+
+fn roles(principal: &Principal) -> BTreeSet<String> {
+    principal.roles().map(str::to_owned).collect()
+}
+
+/// Why the resolver refused; checks the rest of what every refusal has to be.
+async fn refused(resolver: &Resolver, user: &str, world: &World) -> String {
+    let started = Instant::now();
+    let fault = match ask(resolver, user).await {
+        Err(Error::Failed(fault)) => fault,
+        other => panic!("{:?}: {other:?}", world.kind),
+    };
+    assert!(
+        started.elapsed() < Duration::from_secs(3),
+        "{:?}: not bounded",
+        world.kind
+    );
+    assert_eq!(fault.kind, FaultKind::ProviderUnavailable);
+    let (told, logged) = (
+        fault.to_string(),
+        format!("{:?} {:#}", fault.cause, fault.cause),
+    );
+    assert_eq!(
+        told, "your permissions could not be determined",
+        "the caller learns nothing"
+    );
+    assert!(!logged.contains(SECRET), "{:?}: {logged}", world.kind);
+    logged
+}
+
+/// A principal as soon as it is as expected. Only a cache that waits for its notification may take a moment.
+async fn soon(
+    world: &World,
+    resolver: &Resolver,
+    user: &str,
+    expected: impl Fn(&Principal) -> bool,
+) {
+    let started = Instant::now();
+    loop {
+        let principal = ask(resolver, user).await.unwrap();
+        if expected(&principal) {
+            return;
+        }
+        let patience = if world.kind == Kind::SqlCached {
+            Duration::from_secs(5)
+        } else {
+            Duration::ZERO
+        };
+        assert!(
+            started.elapsed() < patience,
+            "{:?}: {principal:?}",
+            world.kind
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn grants_are_seen(world: &World) {
+    world.tell(&facts()).await;
+    let resolver = world.resolver();
+    let cases: Cases = toml::from_str(include_str!("cases.toml")).unwrap();
+    for case in cases.case {
+        let principal = ask(&resolver, &case.user).await.unwrap();
+        let kind = world.kind;
+        assert_eq!(roles(&principal), case.roles, "{kind:?} {}", case.user);
+        assert_eq!(
+            principal.permissions(),
+            &case.permissions,
+            "{kind:?} {}",
+            case.user
+        );
+        assert_eq!(
+            principal.attributes(),
+            &case.attributes,
+            "{kind:?} {}",
+            case.user
+        );
+        assert_eq!(
+            principal.superuser(),
+            case.superuser,
+            "{kind:?} {}",
+            case.user
+        );
+        assert_eq!(principal.user_id(), case.user);
+        for (role, providers) in principal.role_sources() {
+            assert_eq!(
+                providers.iter().collect::<Vec<_>>(),
+                ["under test"],
+                "{role}"
+            );
+        }
+    }
+}
+
+async fn revocation_is_seen(world: &World) {
+    let mut facts = facts();
+    world.tell(&facts).await;
+    let resolver = world.resolver();
+    soon(world, &resolver, "anne", |p| roles(p).len() == 2).await;
+    facts
+        .user_roles
+        .get_mut("anne")
+        .unwrap()
+        .retain(|role| role != "Sales Manager");
+    world.tell(&facts).await;
+    soon(world, &resolver, "anne", |p| {
+        roles(p) == BTreeSet::from(["HR Manager".to_owned()])
+    })
+    .await;
+    assert!(
+        !ask(&resolver, "anne")
+            .await
+            .unwrap()
+            .has_permission("read:deals"),
+        "with the role's permissions"
+    );
+    facts.roles.remove("HR Manager");
+    world.tell(&facts).await;
+    soon(world, &resolver, "anne", |p| p.permissions().is_empty()).await;
+    facts.superusers.clear();
+    world.tell(&facts).await;
+    soon(world, &resolver, "admin", |p| !p.superuser()).await;
+    facts.user_roles.clear();
+    world.tell(&facts).await;
+    soon(world, &resolver, "bob", |p| roles(p).is_empty()).await;
+    facts
+        .user_roles
+        .insert("bob".to_owned(), vec!["Back".to_owned()]);
+    world.tell(&facts).await;
+    soon(world, &resolver, "bob", |p| roles(p).contains("Back")).await;
+}
+
+async fn harm_is_refused_and_heals(world: &World) {
+    for harm in Harm::ALL {
+        world.tell(&facts()).await;
+        let resolver = world.resolver();
+        soon(world, &resolver, "bob", |p| roles(p).contains("HR Manager")).await;
+        world.harm(harm).await;
+        if world.kind == Kind::SqlCached {
+            // Answers asked for before may serve until their time is over; nobody else's may.
+            resolver.clear();
+        }
+        let why = refused(&resolver, "bob", world).await;
+        let says = world.says(harm);
+        assert!(
+            why.contains(says),
+            "{:?} {harm:?}: {says} in {why}",
+            world.kind
+        );
+        refused(&resolver, "nobody", world).await;
+        world.heal(harm).await;
+        soon(world, &resolver, "bob", |p| roles(p).contains("HR Manager")).await;
+    }
+}
+
+async fn a_crowd_is_served(world: &World) {
+    world.tell(&facts()).await;
+    let resolver = Arc::new(world.resolver());
+    let asking: Vec<_> = (0..300)
+        .map(|number| {
+            let resolver = Arc::clone(&resolver);
+            tokio::spawn(async move {
+                let user = ["bob", "anne", "nobody"][number % 3];
+                (number % 3, ask(&resolver, user).await.unwrap())
+            })
+        })
+        .collect();
+    for answer in asking {
+        let (number, principal) = answer.await.unwrap();
+        assert_eq!(
+            roles(&principal).len(),
+            [1, 2, 0][number],
+            "{:?}",
+            world.kind
+        );
+    }
+}
+
+async fn suite(kind: Kind) {
+    let world = World::new(kind).await;
+    grants_are_seen(&world).await;
+    revocation_is_seen(&world).await;
+    harm_is_refused_and_heals(&world).await;
+    a_crowd_is_served(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn file_json() {
+    suite(Kind::FileJson).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn file_toml() {
+    suite(Kind::FileToml).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sql() {
+    suite(Kind::Sql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sql_with_a_cache() {
+    suite(Kind::SqlCached).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_file_serves_its_last_good_content_for_a_while() {
+    let world = World::new(Kind::FileLenient).await;
+    world.tell(&facts()).await;
+    let resolver = world.resolver();
+    ask(&resolver, "bob").await.unwrap();
+    world.harm(Harm::Garbage).await;
+    let kept = ask(&resolver, "bob").await.unwrap();
+    assert_eq!(roles(&kept), BTreeSet::from(["HR Manager".to_owned()]));
+    tokio::time::sleep(worlds::STALE_MAX).await;
+    refused(&resolver, "bob", &world).await;
+    world.heal(Harm::Garbage).await;
+    ask(&resolver, "bob").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_providers_unite_and_one_that_fails_refuses() {
+    let (file, sql) = (
+        World::new(Kind::FileJson).await,
+        World::new(Kind::Sql).await,
+    );
+    let mut one = facts();
+    one.user_roles.clear();
+    one.denied_roles
+        .insert("anne".to_owned(), vec!["Sales Manager".to_owned()]);
+    file.tell(&one).await;
+    let mut two = facts();
+    two.roles.clear();
+    sql.tell(&two).await;
+    let providers = [file.settings("one"), sql.settings("two")];
+    let resolver = rowgate::app::providers(&providers)
+        .await
+        .unwrap()
+        .resolver();
+    let anne = ask(&resolver, "anne").await.unwrap();
+    assert_eq!(
+        roles(&anne),
+        BTreeSet::from(["HR Manager".to_owned()]),
+        "the denial wins"
+    );
+    assert_eq!(
+        anne.permissions().iter().collect::<Vec<_>>(),
+        ["read:pay", "read:staff"],
+        "the file's word on roles that the database gave"
+    );
+    assert_eq!(
+        anne.role_sources()["HR Manager"],
+        BTreeSet::from(["two".to_owned()])
+    );
+    sql.harm(Harm::Outage).await;
+    refused(&resolver, "anne", &sql).await;
+    sql.heal(Harm::Outage).await;
+    ask(&resolver, "anne").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_does_not_work_is_found_at_start() {
+    for (kind, harm) in [
+        (Kind::FileJson, Harm::Outage),
+        (Kind::FileJson, Harm::Garbage),
+        (Kind::FileToml, Harm::Oversize),
+        (Kind::Sql, Harm::Outage),
+    ] {
+        let world = World::new(kind).await;
+        world.tell(&facts()).await;
+        world.harm(harm).await;
+        let error = rowgate::app::providers(&[world.settings("p")])
+            .await
+            .err()
+            .unwrap();
+        let text = format!("{error:#} {error:?}");
+        assert!(text.contains("provider \"p\" does not work"), "{text}");
+        assert!(!text.contains(SECRET), "{text}");
+    }
+    let world = World::new(Kind::Sql).await;
+    for (wrong, says) in [
+        ("SELECT role FROM nowhere WHERE $1 = ''", "does not exist"),
+        (
+            "SELECT role FROM user_roles WHERE name = $1; DROP TABLE user_roles",
+            "syntax error",
+        ),
+        (
+            "DELETE FROM user_roles WHERE name = $1 RETURNING role",
+            "syntax error",
+        ),
+        ("not SQL", "syntax error"),
+    ] {
+        let mut settings = world.settings("p");
+        if let rowgate::config::ProviderKind::Sql(sql) = &mut settings.kind {
+            sql.roles = Some(wrong.to_owned());
+        }
+        let error = rowgate::app::providers(&[settings]).await.err().unwrap();
+        assert!(format!("{error:#}").contains(says), "{wrong}: {error:#}");
+    }
+}
