@@ -52,6 +52,8 @@ impl<P: Provider> Provider for Cached<P> {
                 return Ok((*answer).clone());
             }
             let answer = self.inner.find(caller).await?;
+            // What the resolver will refuse must not be kept: its source may be mended meanwhile.
+            answer.check()?;
             self.users
                 .insert(Arc::clone(caller.key()), (epoch, Arc::new(answer.clone())));
             Ok(answer)
@@ -67,6 +69,7 @@ impl<P: Provider> Provider for Cached<P> {
                 return Ok((*answer).clone());
             }
             let answer = self.inner.role_permissions(roles).await?;
+            super::answer::check_items(&answer)?;
             self.roles
                 .insert(roles.clone(), (epoch, Arc::new(answer.clone())));
             Ok(answer)
