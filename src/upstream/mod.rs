@@ -1,1 +1,24 @@
-//! (to be written)
+//! The database side: a bounded pool of raw connections, and frames relayed from them to the client.
+//!
+//! What is sent is a [`crate::sql::VerifiedQuery`] or one of this module's own constant texts; no
+//! function here takes SQL from anywhere else. Rows are never decoded: frames are cut at their headers
+//! and passed on as they are (PostgreSQL manual, section 55.7).
+
+mod cancel;
+mod command;
+mod connection;
+mod errors;
+mod login;
+mod pool;
+mod relay;
+mod script;
+mod stream;
+
+pub use cancel::{CancelKey, CancelSlot};
+pub use command::{Setting, TransactionCommand};
+pub use connection::{Binding, Connection};
+pub use errors::UpstreamError;
+pub use login::Target;
+pub use pool::{Lease, Pool, PoolOptions};
+pub use relay::{Bounds, Downstream, Failure, Gate, RelayEnd, relay};
+pub use script::{Request, Script};

@@ -1,0 +1,137 @@
+//! The texts of our own that go to the database beside verified queries: made from closed sets only.
+
+use crate::policy::quote_identifier;
+use crate::sql::statement::Isolation;
+
+/// What a client's transaction statement becomes. Every transaction is read only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TransactionCommand {
+    /// `BEGIN`.
+    Begin {
+        /// The isolation level; `None` = the database's default.
+        isolation: Option<Isolation>,
+        /// `DEFERRABLE`.
+        deferrable: bool,
+    },
+    /// `COMMIT [AND CHAIN]`.
+    Commit {
+        /// `AND CHAIN`.
+        chain: bool,
+    },
+    /// `RELEASE SAVEPOINT name`.
+    Release(String),
+    /// `ROLLBACK [AND CHAIN]`.
+    Rollback {
+        /// `AND CHAIN`.
+        chain: bool,
+    },
+    /// `ROLLBACK TO SAVEPOINT name`.
+    RollbackTo(String),
+    /// `SAVEPOINT name`.
+    Savepoint(String),
+    /// `SET TRANSACTION ...`.
+    SetTransaction {
+        /// The isolation level.
+        isolation: Option<Isolation>,
+        /// `DEFERRABLE`.
+        deferrable: bool,
+    },
+}
+
+impl TransactionCommand {
+    /// The text to send.
+    pub(super) fn text(&self) -> String {
+        match self {
+            TransactionCommand::Begin {
+                isolation,
+                deferrable,
+            } => format!("BEGIN READ ONLY{}", modes(*isolation, *deferrable)),
+            TransactionCommand::Commit { chain } => format!("COMMIT{}", and_chain(*chain)),
+            TransactionCommand::Release(name) => {
+                format!("RELEASE SAVEPOINT {}", quote_identifier(name))
+            }
+            TransactionCommand::Rollback { chain } => format!("ROLLBACK{}", and_chain(*chain)),
+            TransactionCommand::RollbackTo(name) => {
+                format!("ROLLBACK TO SAVEPOINT {}", quote_identifier(name))
+            }
+            TransactionCommand::Savepoint(name) => format!("SAVEPOINT {}", quote_identifier(name)),
+            TransactionCommand::SetTransaction {
+                isolation,
+                deferrable,
+            } => format!("SET TRANSACTION READ ONLY{}", modes(*isolation, *deferrable)),
+        }
+    }
+}
+
+fn modes(isolation: Option<Isolation>, deferrable: bool) -> String {
+    let isolation = match isolation {
+        None => "",
+        Some(Isolation::ReadCommitted) => ", ISOLATION LEVEL READ COMMITTED",
+        Some(Isolation::ReadUncommitted) => ", ISOLATION LEVEL READ UNCOMMITTED",
+        Some(Isolation::RepeatableRead) => ", ISOLATION LEVEL REPEATABLE READ",
+        Some(Isolation::Serializable) => ", ISOLATION LEVEL SERIALIZABLE",
+    };
+    format!("{isolation}{}", if deferrable { ", DEFERRABLE" } else { "" })
+}
+
+fn and_chain(chain: bool) -> &'static str {
+    if chain { " AND CHAIN" } else { "" }
+}
+
+/// A setting that changes what output looks like, and nothing else. Sent transaction-locally.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Setting {
+    /// `bytea_output`.
+    ByteaOutput,
+    /// `DateStyle`.
+    DateStyle,
+    /// `extra_float_digits`.
+    ExtraFloatDigits,
+    /// `IntervalStyle`.
+    IntervalStyle,
+    /// `TimeZone`.
+    TimeZone,
+}
+
+impl Setting {
+    /// The statement that sets it; its value is `$1`.
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Setting::ByteaOutput => "SELECT pg_catalog.set_config('bytea_output', $1, true)",
+            Setting::DateStyle => "SELECT pg_catalog.set_config('DateStyle', $1, true)",
+            Setting::ExtraFloatDigits => {
+                "SELECT pg_catalog.set_config('extra_float_digits', $1, true)"
+            }
+            Setting::IntervalStyle => "SELECT pg_catalog.set_config('IntervalStyle', $1, true)",
+            Setting::TimeZone => "SELECT pg_catalog.set_config('TimeZone', $1, true)",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_begin_is_read_only() {
+        let plain = TransactionCommand::Begin {
+            isolation: None,
+            deferrable: false,
+        };
+        assert_eq!(plain.text(), "BEGIN READ ONLY");
+        let full = TransactionCommand::Begin {
+            isolation: Some(Isolation::Serializable),
+            deferrable: true,
+        };
+        assert_eq!(
+            full.text(),
+            "BEGIN READ ONLY, ISOLATION LEVEL SERIALIZABLE, DEFERRABLE"
+        );
+    }
+
+    #[test]
+    fn savepoint_names_cannot_break_out() {
+        let sneaky = TransactionCommand::Savepoint("a\"; DROP TABLE t; --".to_owned());
+        assert_eq!(sneaky.text(), "SAVEPOINT \"a\"\"; DROP TABLE t; --\"");
+    }
+}

@@ -1,0 +1,596 @@
+//! One logged-in connection: what is prepared on it, what is in force in its transaction, and the
+//! messages that are put together for it.
+
+use super::cancel::{self, CancelKey};
+use super::command::{Setting, TransactionCommand};
+use super::login::{LoggedIn, Target};
+use super::script::{Script, StatementKey, Step};
+use super::stream::Stream;
+use crate::error::{Fault, FaultKind};
+use crate::policy::{PrincipalField, PrincipalSettings, SET_PRINCIPAL};
+use crate::sql::VerifiedQuery;
+use bytes::{BufMut, BytesMut};
+use lru::LruCache;
+use postgres_protocol::message::frontend;
+use std::num::NonZeroUsize;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use tokio::io::{AsyncRead, ReadBuf};
+
+/// Bytes read from the database at once.
+pub(super) const READ_BYTES: usize = 64 * 1024;
+/// The statement that tells the database the principal, on every connection.
+const PRINCIPAL_STATEMENT: &str = "rowgate";
+
+/// A statement that is, or is about to be, prepared on the connection.
+struct Prepared {
+    number: u32,
+    /// ParseComplete has come.
+    confirmed: bool,
+}
+
+/// Which prepared statement to use: a named one of the cache, or the unnamed one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatementName(Option<u32>);
+
+/// What a client's Bind carries after the names, checked and cut into its parts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Binding {
+    /// Format codes of the parameters: none (all text), one for all, or one each.
+    pub parameter_formats: Vec<i16>,
+    /// The parameters with their lengths, as they stand in the message.
+    pub parameters: Vec<u8>,
+    /// How many there are.
+    pub parameter_count: u16,
+    /// Format codes of the result: none (all text), one for all, or one each.
+    pub result_formats: Vec<i16>,
+}
+
+/// A logged-in connection to the database.
+pub struct Connection {
+    pub(super) stream: Stream,
+    target: Arc<Target>,
+    key: CancelKey,
+    parameters: Vec<(String, String)>,
+    /// Bytes to be sent.
+    pub(super) outbound: BytesMut,
+    /// Bytes received, not yet looked at.
+    pub(super) inbound: BytesMut,
+    prepared: LruCache<StatementKey, Prepared>,
+    prepared_max: NonZeroUsize,
+    unnamed: Option<StatementKey>,
+    principal_prepared: bool,
+    next_number: u32,
+    policy_version: u64,
+    /// The transaction status of the last ReadyForQuery: `I`, `T` or `E`.
+    pub(super) status: u8,
+    /// Something was sent after the last ReadyForQuery.
+    pub(super) dirty: bool,
+    /// The stream has failed or its answers make no sense any more.
+    pub(super) broken: bool,
+    /// The principal in force in the open transaction.
+    principal: Option<Arc<PrincipalSettings>>,
+    /// The output settings in force in the open transaction, beyond the pool's defaults.
+    settings: Vec<(Setting, String)>,
+}
+
+impl Connection {
+    pub(super) async fn open(target: Arc<Target>, prepared_max: usize) -> std::io::Result<Self> {
+        let LoggedIn {
+            stream,
+            key,
+            parameters,
+        } = target.login().await?;
+        let prepared_max = NonZeroUsize::new(prepared_max).unwrap_or(NonZeroUsize::MIN);
+        Ok(Self {
+            stream,
+            target,
+            key,
+            parameters,
+            outbound: BytesMut::new(),
+            inbound: BytesMut::new(),
+            // One more than is kept, so that we, and not the cache, choose what goes.
+            prepared: LruCache::new(prepared_max.saturating_add(1)),
+            prepared_max,
+            unnamed: None,
+            principal_prepared: false,
+            next_number: 0,
+            policy_version: 0,
+            status: b'I',
+            dirty: false,
+            broken: false,
+            principal: None,
+            settings: Vec::new(),
+        })
+    }
+
+    pub(super) fn target(&self) -> &Arc<Target> {
+        &self.target
+    }
+
+    pub(super) fn key(&self) -> CancelKey {
+        self.key
+    }
+
+    /// ParameterStatus of the login.
+    pub fn parameters(&self) -> &[(String, String)] {
+        &self.parameters
+    }
+
+    /// The transaction status of the last ReadyForQuery: `I`, `T` or `E`.
+    pub fn status(&self) -> u8 {
+        self.status
+    }
+
+    /// Whether messages were sent, or put together, after the last ReadyForQuery.
+    pub fn dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// Bytes waiting to be sent.
+    pub fn outbound_len(&self) -> usize {
+        self.outbound.len()
+    }
+
+    /// Never to be used again.
+    pub fn condemn(&mut self) {
+        self.broken = true;
+    }
+
+    /// Outside any transaction, with nothing on its way.
+    pub(super) fn clean(&self) -> bool {
+        !self.broken
+            && !self.dirty
+            && self.status == b'I'
+            && self.inbound.is_empty()
+            && self.outbound.is_empty()
+    }
+
+    /// Clean, and the database has neither closed it nor said anything since.
+    pub(super) fn reusable(&mut self) -> bool {
+        let mut byte = [0; 1];
+        let mut buffer = ReadBuf::new(&mut byte);
+        let mut cx = Context::from_waker(Waker::noop());
+        self.clean()
+            && matches!(
+                Pin::new(&mut self.stream).poll_read(&mut cx, &mut buffer),
+                Poll::Pending
+            )
+    }
+
+    /// Closes it; what it may still be running is cancelled.
+    pub(super) fn abandon(self) {
+        if self.dirty && !self.broken
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let Self { target, key, stream, .. } = self;
+            runtime.spawn(async move {
+                cancel::cancel(target, key).await;
+                drop(stream);
+            });
+        }
+    }
+
+    /// Drops what was prepared under another policy.
+    pub fn adopt_policy(&mut self, script: &mut Script, version: u64) -> Result<(), Fault> {
+        if self.policy_version != version {
+            while let Some((_, prepared)) = self.prepared.pop_lru() {
+                self.close_statement(script, prepared.number)?;
+            }
+            self.unnamed = None;
+            self.policy_version = version;
+        }
+        Ok(())
+    }
+
+    fn close_statement(&mut self, script: &mut Script, number: u32) -> Result<(), Fault> {
+        put(frontend::close(b'S', &statement_name(Some(number)), &mut self.outbound))?;
+        script.steps.push_back(Step::Close);
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Makes sure `query` is prepared. `keep` = worth a place in the cache; otherwise the unnamed
+    /// statement is used.
+    ///
+    /// # Errors
+    /// [`FaultKind::Internal`] when a message cannot be put together.
+    pub fn prepare(
+        &mut self,
+        script: &mut Script,
+        query: &VerifiedQuery,
+        types: &Arc<[u32]>,
+        keep: bool,
+    ) -> Result<StatementName, Fault> {
+        let key = StatementKey {
+            text: Arc::clone(query.text()),
+            types: Arc::clone(types),
+        };
+        if let Some(prepared) = self.prepared.get(&key) {
+            return Ok(StatementName(Some(prepared.number)));
+        }
+        if self.unnamed.as_ref() == Some(&key) {
+            return Ok(StatementName(None));
+        }
+        let number = keep.then(|| {
+            self.next_number = self.next_number.wrapping_add(1);
+            self.next_number
+        });
+        put(frontend::parse(
+            &statement_name(number),
+            &key.text,
+            key.types.iter().copied(),
+            &mut self.outbound,
+        ))?;
+        self.dirty = true;
+        script.steps.push_back(Step::Parse(key.clone()));
+        match number {
+            None => self.unnamed = Some(key),
+            Some(number) => {
+                let confirmed = false;
+                self.prepared.put(key, Prepared { number, confirmed });
+                if self.prepared.len() > self.prepared_max.get()
+                    && let Some((_, evicted)) = self.prepared.pop_lru()
+                {
+                    self.close_statement(script, evicted.number)?;
+                }
+            }
+        }
+        Ok(StatementName(number))
+    }
+
+    /// A ParseComplete came for this.
+    pub(super) fn confirm(&mut self, key: &StatementKey) {
+        if let Some(prepared) = self.prepared.peek_mut(key) {
+            prepared.confirmed = true;
+        }
+    }
+
+    /// No ParseComplete will come for this.
+    pub(super) fn forget(&mut self, key: &StatementKey) {
+        if self.unnamed.as_ref() == Some(key) {
+            self.unnamed = None;
+        }
+        if self.prepared.peek(key).is_some_and(|prepared| !prepared.confirmed) {
+            self.prepared.pop(key);
+        }
+    }
+
+    /// A Close of ours was not carried out: what the connection holds is no longer known.
+    pub(super) fn lose_track(&mut self) {
+        self.principal_prepared = false;
+        self.broken = true;
+    }
+
+    /// The statement with the principal's settings was not prepared after all.
+    pub(super) fn forget_own(&mut self) {
+        self.principal_prepared = false;
+        self.unnamed = None;
+    }
+
+    /// Puts the principal, and the output settings, in force for the open transaction.
+    ///
+    /// # Errors
+    /// [`FaultKind::Internal`] when a message cannot be put together.
+    pub fn become_principal(
+        &mut self,
+        script: &mut Script,
+        principal: &Arc<PrincipalSettings>,
+        settings: &[(Setting, String)],
+    ) -> Result<(), Fault> {
+        let in_force = self
+            .principal
+            .as_ref()
+            .is_some_and(|current| Arc::ptr_eq(current, principal) || current == principal);
+        if !in_force {
+            self.tell_principal(script, principal)?;
+        }
+        for (setting, value) in settings {
+            if !self.settings.iter().any(|(s, v)| s == setting && v == value) {
+                self.tell_setting(script, *setting, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_principal(
+        &mut self,
+        script: &mut Script,
+        principal: &Arc<PrincipalSettings>,
+    ) -> Result<(), Fault> {
+        if !self.principal_prepared {
+            put(frontend::parse(PRINCIPAL_STATEMENT, SET_PRINCIPAL, [], &mut self.outbound))?;
+            script.steps.push_back(Step::OwnParse);
+            self.principal_prepared = true;
+        }
+        let values = [
+            principal.user_id.as_str(),
+            principal.roles.as_str(),
+            principal.permissions.as_str(),
+            principal.attributes.as_str(),
+            principal.tags.as_str(),
+        ];
+        self.bind_texts(PRINCIPAL_STATEMENT, &values)?;
+        script.steps.push_back(Step::Bind { forward: false });
+        put(frontend::execute("", 0, &mut self.outbound))?;
+        script.steps.push_back(Step::Principal);
+        self.dirty = true;
+        self.principal = Some(Arc::clone(principal));
+        Ok(())
+    }
+
+    /// Puts one output setting in force for the open transaction.
+    ///
+    /// # Errors
+    /// [`FaultKind::Internal`] when a message cannot be put together.
+    pub fn tell_setting(
+        &mut self,
+        script: &mut Script,
+        setting: Setting,
+        value: &str,
+    ) -> Result<(), Fault> {
+        put(frontend::parse("", setting.text(), [], &mut self.outbound))?;
+        script.steps.push_back(Step::OwnParse);
+        self.unnamed = None;
+        self.bind_texts("", &[value])?;
+        script.steps.push_back(Step::Bind { forward: false });
+        put(frontend::execute("", 0, &mut self.outbound))?;
+        script.steps.push_back(Step::Setting);
+        self.dirty = true;
+        self.settings.retain(|(s, _)| *s != setting);
+        self.settings.push((setting, value.to_owned()));
+        Ok(())
+    }
+
+    /// What was in force may no longer be (the transaction ended, or went back to a savepoint).
+    pub fn forget_in_force(&mut self) {
+        self.principal = None;
+        self.settings.clear();
+    }
+
+    /// Binds text values to a statement of our own, on the unnamed portal.
+    fn bind_texts(&mut self, statement: &str, values: &[&str]) -> Result<(), Fault> {
+        framed(&mut self.outbound, b'B', |out| {
+            out.put_u8(0);
+            out.put_slice(statement.as_bytes());
+            out.put_slice(&[0, 0, 0]);
+            out.put_u16(count(values.len())?);
+            for value in values {
+                put_text(out, value)?;
+            }
+            out.put_u16(0);
+            Ok(())
+        })
+    }
+
+    /// Binds a query; its answer goes to the client if `forward`. The principal's own parameters
+    /// follow the caller's, out of reach of any value the caller sends.
+    ///
+    /// # Errors
+    /// [`FaultKind::Internal`] when a message cannot be put together, or the caller's parameters are
+    /// not as many as the query has (the session has checked that).
+    pub fn bind(
+        &mut self,
+        script: &mut Script,
+        portal: &str,
+        statement: StatementName,
+        query: &VerifiedQuery,
+        principal: &PrincipalSettings,
+        binding: &Binding,
+        forward: bool,
+    ) -> Result<(), Fault> {
+        if binding.parameter_count != query.parameters() {
+            return Err(Fault::because(FaultKind::Internal, "parameters not checked"));
+        }
+        let own = query.principal_parameters();
+        framed(&mut self.outbound, b'B', |out| {
+            out.put_slice(portal.as_bytes());
+            out.put_u8(0);
+            out.put_slice(statement_name(statement.0).as_bytes());
+            out.put_u8(0);
+            put_parameter_formats(out, binding, own.len())?;
+            out.put_u16(count(usize::from(binding.parameter_count) + own.len())?);
+            out.put_slice(&binding.parameters);
+            for field in own {
+                put_text(out, principal_text(principal, *field))?;
+            }
+            put_formats(out, &binding.result_formats)
+        })?;
+        script.steps.push_back(Step::Bind { forward });
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Asks what a statement takes and gives; `query`'s principal parameters stay hidden.
+    ///
+    /// # Errors
+    /// [`FaultKind::Internal`] when a message cannot be put together.
+    pub fn describe_statement(
+        &mut self,
+        script: &mut Script,
+        statement: StatementName,
+        query: &VerifiedQuery,
+    ) -> Result<(), Fault> {
+        put(frontend::describe(b'S', &statement_name(statement.0), &mut self.outbound))?;
+        script.steps.push_back(Step::DescribeStatement {
+            hidden: query.principal_parameters().len(),
+        });
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Asks what a portal gives.
+    ///
+    /// # Errors
+    /// [`FaultKind::Internal`] when a message cannot be put together.
+    pub fn describe_portal(&mut self, script: &mut Script, portal: &str) -> Result<(), Fault> {
+        put(frontend::describe(b'P', portal, &mut self.outbound))?;
+        script.steps.push_back(Step::Describe);
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Runs a portal; its rows are counted for `request` and go to the client.
+    ///
+    /// # Errors
+    /// [`FaultKind::Internal`] when a message cannot be put together.
+    pub fn execute(
+        &mut self,
+        script: &mut Script,
+        portal: &str,
+        rows_max: i32,
+        request: usize,
+    ) -> Result<(), Fault> {
+        // PostgreSQL reads a negative number as "no limit" too; we say it in the plain way.
+        put(frontend::execute(portal, rows_max.max(0), &mut self.outbound))?;
+        script.steps.push_back(Step::Rows { request });
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Closes a portal; its answer is swallowed.
+    ///
+    /// # Errors
+    /// [`FaultKind::Internal`] when a message cannot be put together.
+    pub fn close_portal(&mut self, script: &mut Script, portal: &str) -> Result<(), Fault> {
+        put(frontend::close(b'P', portal, &mut self.outbound))?;
+        script.steps.push_back(Step::Close);
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Runs a transaction command; its command tag goes to the client.
+    ///
+    /// # Errors
+    /// [`FaultKind::Internal`] when a message cannot be put together.
+    pub fn transaction(
+        &mut self,
+        script: &mut Script,
+        command: &TransactionCommand,
+        request: usize,
+    ) -> Result<(), Fault> {
+        put(frontend::parse("", &command.text(), [], &mut self.outbound))?;
+        script.steps.push_back(Step::OwnParse);
+        self.unnamed = None;
+        self.bind_texts("", &[])?;
+        script.steps.push_back(Step::Bind { forward: false });
+        self.execute(script, "", 0, request)?;
+        match command {
+            TransactionCommand::Begin { .. }
+            | TransactionCommand::Release(_)
+            | TransactionCommand::Savepoint(_)
+            | TransactionCommand::SetTransaction { .. } => {}
+            TransactionCommand::Commit { .. }
+            | TransactionCommand::Rollback { .. }
+            | TransactionCommand::RollbackTo(_) => self.forget_in_force(),
+        }
+        Ok(())
+    }
+
+    /// Ends the pipeline: ReadyForQuery is expected.
+    pub fn sync(&mut self, script: &mut Script) {
+        frontend::sync(&mut self.outbound);
+        script.steps.push_back(Step::Sync);
+        self.dirty = true;
+    }
+
+    /// Asks the database to send what it has.
+    pub fn flush(&mut self) {
+        frontend::flush(&mut self.outbound);
+        self.dirty = true;
+    }
+
+    /// ReadyForQuery came.
+    pub(super) fn ready(&mut self, status: u8) {
+        self.status = status;
+        self.dirty = false;
+        if status != b'T' {
+            self.forget_in_force();
+        }
+    }
+
+    /// Lets go of large buffers.
+    pub(super) fn trim(&mut self) {
+        if self.inbound.is_empty() && self.inbound.capacity() > 2 * READ_BYTES {
+            self.inbound = BytesMut::new();
+        }
+        if self.outbound.is_empty() && self.outbound.capacity() > READ_BYTES {
+            self.outbound = BytesMut::new();
+        }
+    }
+}
+
+fn statement_name(number: Option<u32>) -> String {
+    number.map_or_else(String::new, |number| format!("s{number}"))
+}
+
+fn put(result: std::io::Result<()>) -> Result<(), Fault> {
+    result.map_err(|error| Fault::new(FaultKind::Internal, error))
+}
+
+fn count(number: usize) -> Result<u16, Fault> {
+    u16::try_from(number).map_err(|error| Fault::new(FaultKind::Internal, error))
+}
+
+fn put_text(out: &mut BytesMut, value: &str) -> Result<(), Fault> {
+    let length =
+        i32::try_from(value.len()).map_err(|error| Fault::new(FaultKind::Internal, error))?;
+    out.put_i32(length);
+    out.put_slice(value.as_bytes());
+    Ok(())
+}
+
+fn put_formats(out: &mut BytesMut, formats: &[i16]) -> Result<(), Fault> {
+    out.put_u16(count(formats.len())?);
+    for format in formats {
+        out.put_i16(*format);
+    }
+    Ok(())
+}
+
+/// The caller's formats, and text for the `own` parameters behind.
+fn put_parameter_formats(out: &mut BytesMut, binding: &Binding, own: usize) -> Result<(), Fault> {
+    let formats = &binding.parameter_formats;
+    if own == 0 || formats.iter().all(|format| *format == 0) {
+        return put_formats(out, if own == 0 { formats } else { &[] });
+    }
+    let callers = usize::from(binding.parameter_count);
+    out.put_u16(count(callers + own)?);
+    for index in 0..callers {
+        let format = if formats.len() == 1 { formats.first() } else { formats.get(index) };
+        out.put_i16(format.copied().unwrap_or(0));
+    }
+    for _ in 0..own {
+        out.put_i16(0);
+    }
+    Ok(())
+}
+
+fn principal_text(principal: &PrincipalSettings, field: PrincipalField) -> &str {
+    match field {
+        PrincipalField::Attributes => &principal.attributes,
+        PrincipalField::Permissions => &principal.permissions,
+        PrincipalField::Roles => &principal.roles,
+        PrincipalField::Tags => &principal.tags,
+        PrincipalField::UserId => &principal.user_id,
+    }
+}
+
+/// A message: type byte, length, body.
+fn framed(
+    out: &mut BytesMut,
+    tag: u8,
+    body: impl FnOnce(&mut BytesMut) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    out.put_u8(tag);
+    let start = out.len();
+    out.put_i32(0);
+    body(out)?;
+    let length = i32::try_from(out.len() - start)
+        .map_err(|error| Fault::new(FaultKind::Internal, error))?;
+    if let Some(slot) = out.get_mut(start..start + 4) {
+        slot.copy_from_slice(&length.to_be_bytes());
+    }
+    Ok(())
+}

@@ -1,0 +1,206 @@
+//! What the caller is told of an error the database reported.
+//!
+//! The SQLSTATE stays. The message stays only where it cannot carry data or name what the caller may not
+//! see; detail, where, schema, table, internal query, file, line and routine never do.
+
+/// An ErrorResponse of the database, ready for the caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamError {
+    /// The SQLSTATE.
+    pub sqlstate: String,
+    /// The message.
+    pub message: String,
+    /// The hint, where it is safe.
+    pub hint: Option<String>,
+    /// It is ours, not the caller's: a missing view, a role without rights, a bug.
+    pub internal: bool,
+    /// The connection is gone (FATAL or PANIC).
+    pub fatal: bool,
+    /// The whole message, for the log only.
+    pub original: String,
+}
+
+impl UpstreamError {
+    /// Reads the body of an ErrorResponse (PostgreSQL manual, section 55.8).
+    pub(super) fn read(body: &[u8]) -> Self {
+        let field = |code: u8| {
+            body.split(|byte| *byte == 0)
+                .find(|part| part.first() == Some(&code))
+                .and_then(|part| part.get(1..))
+                .map(|value| String::from_utf8_lossy(value).into_owned())
+        };
+        let sqlstate = field(b'C').unwrap_or_else(|| "XX000".to_owned());
+        let original = field(b'M').unwrap_or_default();
+        let severity = field(b'V').or_else(|| field(b'S')).unwrap_or_default();
+        let told = tell(&sqlstate, &original);
+        let hint = match sqlstate.as_str() {
+            "42703" | "42883" | "42804" | "42725" | "42P18" => {
+                field(b'H').filter(|hint| !names_ours(hint))
+            }
+            "57014" => Some(
+                "Ask for less: add a WHERE clause, a LIMIT or an aggregate.".to_owned(),
+            ),
+            _ => None,
+        };
+        Self {
+            internal: told.is_none(),
+            message: told.unwrap_or_default(),
+            hint,
+            fatal: severity == "FATAL" || severity == "PANIC",
+            original: format!("{sqlstate} {original}"),
+            sqlstate,
+        }
+    }
+}
+
+/// The message for the caller; `None` = it is our own failure.
+fn tell(sqlstate: &str, message: &str) -> Option<String> {
+    if names_ours(message) {
+        return None;
+    }
+    match sqlstate {
+        // Our grants and our views: "permission denied for view ...", "relation ... does not exist".
+        "42501" | "42P01" | "3F000" | "42P05" | "26000" | "34000" => return None,
+        "57014" => {
+            return Some(if message.contains("timeout") {
+                "canceling statement due to statement timeout".to_owned()
+            } else {
+                "canceling statement due to user request".to_owned()
+            });
+        }
+        "08P01" | "22P03" => {
+            return Some("a bound parameter does not have the announced format".to_owned());
+        }
+        _ => {}
+    }
+    match sqlstate.get(..2)? {
+        // Decided when the query is analysed or planned, before any row is read.
+        "0A" | "21" | "25" | "2D" | "3B" | "40" | "42" | "54" | "55" => Some(message.to_owned()),
+        "22" | "23" | "2B" | "38" | "39" | "P0" => Some(without_data(message)),
+        "53" => Some("the database is short of resources".to_owned()),
+        _ => None,
+    }
+}
+
+/// Whether a text names something of Rowgate's own in the database.
+fn names_ours(text: &str) -> bool {
+    text.to_ascii_lowercase().contains("rowgate")
+}
+
+/// Cuts what can hold a row's value: everything behind `: `, everything in quotes, and numbers that are
+/// not part of a word or of a type such as `varchar(20)`.
+fn without_data(message: &str) -> String {
+    let head = message.split_once(": ").map_or(message, |(head, _)| head);
+    let mut out = String::with_capacity(head.len());
+    let mut quoted = false;
+    let mut before = ' ';
+    let mut in_number = false;
+    for c in head.chars() {
+        let was_number = std::mem::replace(&mut in_number, false);
+        match c {
+            '"' => {
+                if !quoted {
+                    out.push_str("\"...\"");
+                }
+                quoted = !quoted;
+            }
+            _ if quoted => {}
+            c if c.is_ascii_digit() && (was_number || !(before.is_alphanumeric() || before == '(')) => {
+                in_number = true;
+                if !was_number {
+                    out.push('#');
+                }
+            }
+            c => out.push(c),
+        }
+        before = c;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(fields: &[(u8, &str)]) -> Vec<u8> {
+        let mut body = Vec::new();
+        for (code, value) in fields {
+            body.push(*code);
+            body.extend_from_slice(value.as_bytes());
+            body.push(0);
+        }
+        body.push(0);
+        body
+    }
+
+    #[test]
+    fn values_do_not_pass() {
+        for (message, told) in [
+            (
+                "invalid input syntax for type integer: \"secret note\"",
+                "invalid input syntax for type integer",
+            ),
+            (
+                "value \"99999999999\" is out of range for type integer",
+                "value \"...\" is out of range for type integer",
+            ),
+            ("division by zero", "division by zero"),
+            (
+                "requested character too large for encoding: 1234567",
+                "requested character too large for encoding",
+            ),
+            (
+                "bit string length 17 does not match type bit(3)",
+                "bit string length # does not match type bit(3)",
+            ),
+            (
+                "value too long for type character varying(10)",
+                "value too long for type character varying(10)",
+            ),
+            ("int4 overflow", "int4 overflow"),
+        ] {
+            assert_eq!(tell("22P02", message).as_deref(), Some(told));
+        }
+    }
+
+    #[test]
+    fn detail_and_the_rest_never_pass() {
+        let error = UpstreamError::read(&body(&[
+            (b'S', "ERROR"),
+            (b'V', "ERROR"),
+            (b'C', "22012"),
+            (b'M', "division by zero"),
+            (b'D', "the row was (1, secret)"),
+            (b'H', "hint with secret"),
+            (b'W', "SQL function secret"),
+        ]));
+        assert_eq!(error.message, "division by zero");
+        assert_eq!(error.hint, None);
+        assert!(!error.internal && !error.fatal);
+    }
+
+    #[test]
+    fn our_own_failures_are_not_told() {
+        for (sqlstate, message) in [
+            ("42501", "permission denied for view invoices"),
+            ("42P01", "relation \"rowgate.invoices\" does not exist"),
+            ("42883", "function rowgate.roles() does not exist"),
+            ("XX000", "cache lookup failed for relation 1234"),
+            ("58P01", "could not open file \"base/1/2\""),
+        ] {
+            assert_eq!(tell(sqlstate, message), None, "{message}");
+        }
+    }
+
+    #[test]
+    fn analysis_errors_pass_with_their_hint() {
+        let error = UpstreamError::read(&body(&[
+            (b'V', "ERROR"),
+            (b'C', "42703"),
+            (b'M', "column \"amout\" does not exist"),
+            (b'H', "Perhaps you meant to reference the column \"invoices.amount\"."),
+        ]));
+        assert_eq!(error.message, "column \"amout\" does not exist");
+        assert!(error.hint.is_some());
+    }
+}

@@ -1,0 +1,106 @@
+//! What is expected back from the database for what was sent, in order, and what to do with each answer.
+
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Identifies a prepared statement on a connection: its text and the declared parameter types.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct StatementKey {
+    pub(super) text: Arc<str>,
+    pub(super) types: Arc<[u32]>,
+}
+
+/// One expected answer.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Nothing from the database: these bytes of our own go to the client here.
+    Local(Bytes),
+    /// ParseComplete of a query, swallowed; the statement is then in the cache.
+    Parse(StatementKey),
+    /// ParseComplete of a text of our own, swallowed.
+    OwnParse,
+    /// BindComplete, passed on or swallowed.
+    Bind {
+        forward: bool,
+    },
+    /// ParameterDescription (without the last `hidden` ones) and RowDescription or NoData.
+    DescribeStatement {
+        hidden: usize,
+    },
+    /// RowDescription or NoData.
+    Describe,
+    /// Everything Execute yields, passed on; counted for the request at this index.
+    Rows {
+        request: usize,
+    },
+    /// The principal's settings: everything swallowed; an error is our fault.
+    Principal,
+    /// An output setting: everything swallowed; an error is the caller's.
+    Setting,
+    /// CloseComplete, swallowed.
+    Close,
+    /// ReadyForQuery: never passed on, the session writes its own.
+    Sync,
+}
+
+/// A request under way: counts for the audit's outcome and for the limits.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// Rows passed on.
+    pub rows: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Whether it came to an end without an error.
+    pub complete: bool,
+}
+
+/// The answers expected for what has been sent or is about to be.
+#[derive(Debug, Default)]
+pub struct Script {
+    pub(super) steps: VecDeque<Step>,
+    pub(super) requests: Vec<Request>,
+}
+
+impl Script {
+    /// Puts an answer of our own in its place among the database's.
+    pub fn local(&mut self, bytes: Bytes) {
+        self.steps.push_back(Step::Local(bytes));
+    }
+
+    /// Opens a request; its index is used with [`super::Connection::execute`].
+    pub fn open_request(&mut self) -> usize {
+        self.requests.push(Request::default());
+        self.requests.len() - 1
+    }
+
+    /// How every request of the script went; empties the list.
+    pub fn take_requests(&mut self) -> Vec<Request> {
+        std::mem::take(&mut self.requests)
+    }
+
+    /// Whether nothing is expected.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// How many answers are expected.
+    pub fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Moves leading answers of our own into `out`, where nothing from the database comes first.
+    pub(super) fn drain_local(&mut self, out: &mut bytes::BytesMut, mute: bool) {
+        while let Some(Step::Local(bytes)) = self.steps.front() {
+            if !mute {
+                out.extend_from_slice(bytes);
+            }
+            self.steps.pop_front();
+        }
+    }
+
+    /// For a script that holds answers of our own only: moves them all into `out`.
+    pub fn drain_into(&mut self, out: &mut bytes::BytesMut) {
+        self.drain_local(out, false);
+    }
+}
