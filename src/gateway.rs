@@ -1,1 +1,532 @@
-//! (to be written)
+//! The walk: one request through all stages. Start reading at [`Gateway::decide`].
+//!
+//! ```text
+//! decide:  who asks? -> what may they see? -> what did they ask?      Decided | Error
+//! record:  the audit's line, written before the first row leaves
+//! lease:   a connection of the pool that fits the principal; the session sends and relays
+//! finish:  how it ended
+//! ```
+
+use crate::audit::{AuditLog, AuditRecord, Decision, Outcome, RequestId};
+use crate::error::{Error, Fault, FaultKind, Reason, Refusal};
+use crate::identity::{Authenticator, Caller, Principal};
+use crate::limits::Limits;
+use crate::policy::{Grants, GrantsFingerprint, Policy, PolicyVersion, PrincipalSettings};
+use crate::provider::Resolver;
+use crate::sql::statement::{self, Statement};
+use crate::sql::{self, Form, Options, VerifiedQuery};
+use crate::upstream::{CancelSlot, Gate, Lease, Pool};
+use arc_swap::ArcSwap;
+use equivalent::Equivalent;
+use moka::sync::Cache;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// What a gateway is made of.
+pub struct Parts {
+    /// The policy; replaced on reload.
+    pub policy: Arc<ArcSwap<Policy>>,
+    /// Who may connect; replaced on reload.
+    pub authenticator: Arc<ArcSwap<Authenticator>>,
+    /// From a caller to a principal; replaced on reload.
+    pub resolver: Arc<ArcSwap<Resolver>>,
+    /// The audit log.
+    pub audit: Arc<AuditLog>,
+    /// Connections as the ordinary, low-privilege login.
+    pub pool: Pool,
+    /// Connections for superusers; without them a superuser is refused.
+    pub superuser_pool: Option<Pool>,
+    /// The bounds.
+    pub limits: Limits,
+    /// The one database clients may name.
+    pub database: String,
+    /// Whether the open form may be used where it is proved (barrier enforcement only).
+    pub open_allowed: bool,
+    /// A permission without which nobody gets in.
+    pub connect_requires: Option<String>,
+}
+
+/// All stages of a request, put together.
+pub struct Gateway {
+    parts: Parts,
+    options: Options,
+    rewrites: Cache<RewriteKey, Arc<Rewrite>>,
+    statements: Cache<Box<str>, Arc<[Statement]>>,
+    sessions: Mutex<HashMap<i32, Cancellable>>,
+}
+
+/// A principal and what it may see, as of one moment.
+#[derive(Debug)]
+pub struct Standing {
+    principal: Arc<Principal>,
+    settings: Arc<PrincipalSettings>,
+    grants: Arc<Grants>,
+    version: PolicyVersion,
+}
+
+impl Standing {
+    /// Who it is.
+    pub fn principal(&self) -> &Arc<Principal> {
+        &self.principal
+    }
+
+    /// What the database is told about them.
+    pub fn settings(&self) -> &Arc<PrincipalSettings> {
+        &self.settings
+    }
+
+    /// Whether a decision made in the other standing still holds in this one.
+    pub fn same_as(&self, other: &Standing) -> bool {
+        self.version == other.version
+            && self.grants.fingerprint() == other.grants.fingerprint()
+            && (Arc::ptr_eq(&self.settings, &other.settings) || self.settings == other.settings)
+            && self.principal.superuser() == other.principal.superuser()
+    }
+
+    /// The policy's version as one number, for the audit and the connections' caches.
+    pub fn policy_number(&self) -> u64 {
+        let PolicyVersion(bytes) = self.version;
+        bytes
+            .first_chunk()
+            .map_or(0, |head: &[u8; 8]| u64::from_be_bytes(*head))
+    }
+}
+
+/// A verified query, and how often it was asked for.
+#[derive(Debug)]
+pub struct Rewrite {
+    /// What may be sent.
+    pub query: VerifiedQuery,
+    uses: AtomicU64,
+}
+
+impl Rewrite {
+    /// Whether it was asked for before; counts this time. What comes again is worth a prepared statement.
+    pub fn comes_again(&self) -> bool {
+        self.uses.fetch_add(1, Ordering::Relaxed) > 0
+    }
+}
+
+/// A request that may be run.
+#[derive(Debug, Clone)]
+pub struct Decided {
+    /// For whom.
+    pub standing: Arc<Standing>,
+    /// What.
+    pub rewrite: Arc<Rewrite>,
+}
+
+/// The facts about a session that every audit line repeats.
+#[derive(Debug, Clone)]
+pub struct SessionFacts {
+    /// The session's number in this process.
+    pub number: u64,
+    /// The other end.
+    pub peer: SocketAddr,
+    /// The client's own word for itself.
+    pub application_name: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct RewriteKey {
+    text: Box<str>,
+    fingerprint: GrantsFingerprint,
+}
+
+/// [`RewriteKey`] without owning its text. Hashes the same: same fields, same order.
+#[derive(Hash)]
+struct RewriteLookup<'a> {
+    text: &'a str,
+    fingerprint: GrantsFingerprint,
+}
+
+impl Equivalent<RewriteKey> for RewriteLookup<'_> {
+    fn equivalent(&self, key: &RewriteKey) -> bool {
+        self.text == &*key.text && self.fingerprint == key.fingerprint
+    }
+}
+
+struct Cancellable {
+    secret: Vec<u8>,
+    slot: Arc<CancelSlot>,
+}
+
+impl Gateway {
+    /// Puts the stages together.
+    pub fn new(parts: Parts) -> Self {
+        let options = Options {
+            limits: parts.limits.clone(),
+            open_allowed: parts.open_allowed,
+        };
+        // Both caches are bounded by bytes: a text may be large, an average one is not.
+        let bytes = parts.limits.rewrites_max.saturating_mul(4096);
+        let rewrites = Cache::builder()
+            .max_capacity(bytes)
+            .weigher(|key: &RewriteKey, rewrite: &Arc<Rewrite>| {
+                weight(key.text.len() + rewrite.query.text().len())
+            })
+            .build();
+        let statements = Cache::builder()
+            .max_capacity(bytes)
+            .weigher(|text: &Box<str>, parts: &Arc<[Statement]>| {
+                weight(2 * text.len() + 200 * parts.len())
+            })
+            .build();
+        Self {
+            parts,
+            options,
+            rewrites,
+            statements,
+            sessions: Mutex::default(),
+        }
+    }
+
+    /// Decides one statement: who asks, what they may see, what they asked for.
+    ///
+    /// `known` is the session's standing so far, kept if nothing changed.
+    ///
+    /// # Errors
+    /// A refusal or a fault, with the standing if it was known by then.
+    pub async fn decide(
+        &self,
+        caller: &Caller,
+        known: Option<&Arc<Standing>>,
+        text: &str,
+    ) -> Result<Decided, (Error, Option<Arc<Standing>>)> {
+        let standing = self
+            .standing_of(caller, text, known)
+            .await
+            .map_err(|error| (error, None))?;
+        match self.rewrite(text, &standing.grants) {
+            Ok(rewrite) => Ok(Decided { standing, rewrite }),
+            Err(refusal) => Err((refusal.into(), Some(standing))),
+        }
+    }
+
+    /// As [`Gateway::decide`], for a text that was decided `before`: that holds as long as the caller's
+    /// rights do.
+    ///
+    /// # Errors
+    /// As [`Gateway::decide`].
+    pub async fn decide_again(
+        &self,
+        caller: &Caller,
+        known: Option<&Arc<Standing>>,
+        text: &str,
+        before: &Decided,
+    ) -> Result<Decided, (Error, Option<Arc<Standing>>)> {
+        let standing = self
+            .standing_of(caller, text, known)
+            .await
+            .map_err(|error| (error, None))?;
+        if standing.same_as(&before.standing) {
+            let rewrite = Arc::clone(&before.rewrite);
+            return Ok(Decided { standing, rewrite });
+        }
+        match self.rewrite(text, &standing.grants) {
+            Ok(rewrite) => Ok(Decided { standing, rewrite }),
+            Err(refusal) => Err((refusal.into(), Some(standing))),
+        }
+    }
+
+    /// The standing a text is decided in: the caller's, or that of the token it starts with.
+    ///
+    /// # Errors
+    /// As [`Gateway::standing`], and when the token is not acceptable.
+    pub async fn standing_of(
+        &self,
+        caller: &Caller,
+        text: &str,
+        known: Option<&Arc<Standing>>,
+    ) -> Result<Arc<Standing>, Error> {
+        let token = self
+            .parts
+            .authenticator
+            .load()
+            .statement_token(caller, text)?;
+        self.standing(token.as_ref().unwrap_or(caller), known).await
+    }
+
+    /// Who the caller is at this moment, and what they may see.
+    ///
+    /// # Errors
+    /// A fault when a provider cannot answer; a refusal when the caller may not be let in.
+    pub async fn standing(
+        &self,
+        caller: &Caller,
+        known: Option<&Arc<Standing>>,
+    ) -> Result<Arc<Standing>, Error> {
+        let resolver = self.parts.resolver.load_full();
+        let principal = resolver.principal(caller).await?;
+        let policy = self.parts.policy.load();
+        if let Some(known) = known
+            && known.version == policy.version()
+            && (Arc::ptr_eq(&known.principal, &principal) || known.principal == principal)
+        {
+            return Ok(Arc::clone(known));
+        }
+        self.may_enter(&principal)?;
+        Ok(Arc::new(Standing {
+            settings: Arc::new(PrincipalSettings::from(&*principal)),
+            grants: policy.grants(&principal),
+            version: policy.version(),
+            principal,
+        }))
+    }
+
+    fn may_enter(&self, principal: &Principal) -> Result<(), Refusal> {
+        if let Some(needed) = &self.parts.connect_requires
+            && !principal.has_permission(needed)
+        {
+            return Err(Refusal::new(
+                Reason::NotAuthorized,
+                format!("permission \"{needed}\" is needed to connect"),
+            ));
+        }
+        if principal.superuser() && self.parts.superuser_pool.is_none() {
+            return Err(Refusal::new(
+                Reason::NotAuthorized,
+                "superusers are not served: no upstream login is configured for them",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The verified query of a text under these grants, from the cache if it was asked for before.
+    fn rewrite(&self, text: &str, grants: &Grants) -> Result<Arc<Rewrite>, Refusal> {
+        let fingerprint = grants.fingerprint();
+        if let Some(rewrite) = self.rewrites.get(&RewriteLookup { text, fingerprint }) {
+            return Ok(rewrite);
+        }
+        let rewrite = Arc::new(Rewrite {
+            query: sql::admit(text, grants, &self.options)?,
+            uses: AtomicU64::new(0),
+        });
+        let text = text.into();
+        self.rewrites
+            .insert(RewriteKey { text, fingerprint }, Arc::clone(&rewrite));
+        Ok(rewrite)
+    }
+
+    /// The statements of a text, from the cache if it was seen before.
+    ///
+    /// # Errors
+    /// As [`statement::split`].
+    pub fn split(&self, text: &str) -> Result<Arc<[Statement]>, Refusal> {
+        if let Some(statements) = self.statements.get(text) {
+            return Ok(statements);
+        }
+        let statements: Arc<[Statement]> = statement::split(text, &self.parts.limits)?.into();
+        self.statements.insert(text.into(), Arc::clone(&statements));
+        Ok(statements)
+    }
+
+    /// The audit's line for a request that will run: nothing of its answer may leave before this is `Ok`.
+    pub fn record(
+        &self,
+        request_id: RequestId,
+        facts: &SessionFacts,
+        caller: &Caller,
+        text: &str,
+        decided: Option<&Decided>,
+        parameters: Vec<Option<String>>,
+    ) -> Gate<'static> {
+        let standing = decided.map(|decided| &decided.standing);
+        let mut record = self.base_record(request_id, facts, caller, text, standing);
+        record.parameters = parameters;
+        if let Some(Decided { rewrite, .. }) = decided {
+            let query = &rewrite.query;
+            record.final_sql = Some(query.text().to_string());
+            record.tables = query.relations().iter().map(ToString::to_string).collect();
+            record.form = Some(match query.form() {
+                Form::Inline => "inline",
+                Form::Open => "open",
+                Form::Sealed => "sealed",
+            });
+        }
+        let audit = Arc::clone(&self.parts.audit);
+        Box::pin(async move { audit.record(record).await })
+    }
+
+    /// The audit's line for a request that does not run.
+    pub async fn record_refused(
+        &self,
+        request_id: RequestId,
+        facts: &SessionFacts,
+        caller: &Caller,
+        text: &str,
+        standing: Option<&Arc<Standing>>,
+        slug: &'static str,
+    ) {
+        let mut record = self.base_record(request_id, facts, caller, text, standing);
+        record.decision = Decision::Refuse;
+        record.reason = Some(slug);
+        // Nothing was answered, so a line that cannot be written changes nothing for the caller.
+        if let Err(fault) = self.parts.audit.record(record).await {
+            tracing::error!(cause = %fault.cause, %request_id, "refusal not recorded");
+        }
+    }
+
+    fn base_record(
+        &self,
+        request_id: RequestId,
+        facts: &SessionFacts,
+        caller: &Caller,
+        text: &str,
+        standing: Option<&Arc<Standing>>,
+    ) -> AuditRecord {
+        let principal = standing.map(|standing| &standing.principal);
+        AuditRecord {
+            request_id,
+            session: facts.number,
+            peer: Some(facts.peer),
+            application_name: facts.application_name.clone(),
+            login: principal.map_or(caller.login(), |p| p.login()).to_owned(),
+            user_id: principal
+                .map_or(caller.user_id(), |p| p.user_id())
+                .to_owned(),
+            roles: principal.map_or_else(Vec::new, |p| p.roles().map(str::to_owned).collect()),
+            superuser: principal.is_some_and(|p| p.superuser()),
+            sql: text.to_owned(),
+            final_sql: None,
+            tables: Vec::new(),
+            form: None,
+            policy_version: standing.map_or(0, |standing| standing.policy_number()),
+            decision: Decision::Allow,
+            reason: None,
+            parameters: Vec::new(),
+        }
+    }
+
+    /// How a request ended.
+    pub fn finish(&self, request_id: RequestId, outcome: Outcome) {
+        self.parts.audit.outcome(request_id, outcome);
+    }
+
+    /// A connection for this principal.
+    ///
+    /// # Errors
+    /// [`FaultKind::PoolExhausted`] or [`FaultKind::UpstreamLost`].
+    pub async fn lease(&self, superuser: bool, slot: &CancelSlot) -> Result<Lease, Fault> {
+        match (&self.parts.superuser_pool, superuser) {
+            (_, false) => self.parts.pool.lease(slot).await,
+            (Some(pool), true) => pool.lease(slot).await,
+            (None, true) => Err(Fault::because(
+                FaultKind::Internal,
+                "a superuser was let in without a pool for superusers",
+            )),
+        }
+    }
+
+    /// What the database says of itself at login (server_version, TimeZone, ...).
+    ///
+    /// # Errors
+    /// As [`Gateway::lease`].
+    pub async fn server_parameters(&self) -> Result<Arc<Vec<(String, String)>>, Fault> {
+        self.parts.pool.parameters().await
+    }
+
+    /// Who may connect, as of now.
+    pub fn authenticator(&self) -> Arc<Authenticator> {
+        self.parts.authenticator.load_full()
+    }
+
+    /// The bounds.
+    pub fn limits(&self) -> &Limits {
+        &self.parts.limits
+    }
+
+    /// The one database clients may name.
+    pub fn database(&self) -> &str {
+        &self.parts.database
+    }
+
+    /// Makes a session cancellable: a fresh process id, and a secret of `secret_bytes` random bytes.
+    pub fn register(&self, secret_bytes: usize) -> Registration<'_> {
+        let slot = Arc::new(CancelSlot::default());
+        let secret: Vec<u8> = (0..secret_bytes).map(|_| rand::random::<u8>()).collect();
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let process = loop {
+            let process = rand::random::<i32>() & i32::MAX;
+            if process != 0 && !sessions.contains_key(&process) {
+                break process;
+            }
+        };
+        let entry = Cancellable {
+            secret: secret.clone(),
+            slot: Arc::clone(&slot),
+        };
+        sessions.insert(process, entry);
+        Registration {
+            gateway: self,
+            process,
+            secret,
+            slot,
+        }
+    }
+
+    /// Cancels what the session of this process id runs, if the secret is right. Says nothing either way.
+    pub async fn cancel(&self, process: i32, secret: &[u8]) {
+        let slot = {
+            let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+            sessions
+                .get(&process)
+                .filter(|entry| same_secret(&entry.secret, secret))
+                .map(|entry| Arc::clone(&entry.slot))
+        };
+        // A request that takes long must not hold up one that is wrong: both end in silence.
+        let wait = Duration::from_millis(self.parts.limits.login_ms_max);
+        if let Some(slot) = slot
+            && tokio::time::timeout(wait, slot.cancel()).await.is_err()
+        {
+            tracing::warn!("cancel request given up");
+        }
+    }
+}
+
+/// A session's place in the list of those that can be cancelled; given up when dropped.
+pub struct Registration<'a> {
+    gateway: &'a Gateway,
+    /// What BackendKeyData calls the process id.
+    pub process: i32,
+    /// What it calls the secret key.
+    pub secret: Vec<u8>,
+    /// Where the session's current backend is kept.
+    pub slot: Arc<CancelSlot>,
+}
+
+impl Drop for Registration<'_> {
+    fn drop(&mut self) {
+        let mut sessions = self
+            .gateway
+            .sessions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        sessions.remove(&self.process);
+    }
+}
+
+/// Compares without telling by its time where they differ.
+fn same_secret(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
+}
+
+fn weight(bytes: usize) -> u32 {
+    u32::try_from(bytes.saturating_add(512)).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_compared_whole() {
+        assert!(same_secret(b"abcd", b"abcd"));
+        assert!(!same_secret(b"abcd", b"abce"));
+        assert!(!same_secret(b"abcd", b"abc"));
+        assert!(!same_secret(b"", b"a"));
+    }
+}

@@ -1,1 +1,230 @@
-//! (to be written)
+//! One caller's conversation: statements, portals, transactions, settings.
+//!
+//! A session puts what the client asks for into the database's words ([`crate::upstream`]), each
+//! statement decided by [`crate::gateway`], and leases a connection only from the first message that needs
+//! one to the end of the pipeline or transaction. It knows nothing of sockets' beginnings (`wire` hands it
+//! a logged-in [`Client`]) and nothing of policy.
+
+mod answer;
+mod client;
+mod extended;
+mod local;
+mod message;
+mod pipeline;
+mod settings;
+mod simple;
+mod told;
+mod transaction;
+
+pub use answer::Answer;
+pub use client::{Client, Transport};
+pub use message::Message;
+pub use settings::Settings;
+pub use told::Told;
+
+use crate::error::{Error, Fault};
+use crate::gateway::{Gateway, SessionFacts, Standing};
+use crate::identity::Caller;
+use crate::limits::Limits;
+use crate::upstream::{CancelSlot, Gate, Lease, Script};
+use extended::{Portal, Prepared};
+use pipeline::OpenRequest;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A logged-in client's session.
+pub struct Session {
+    gateway: Arc<Gateway>,
+    client: Client,
+    caller: Caller,
+    facts: SessionFacts,
+    slot: Arc<CancelSlot>,
+    settings: Settings,
+    statements: HashMap<String, Arc<Prepared>>,
+    portals: HashMap<String, Portal>,
+    portal_number: u64,
+    standing: Option<Arc<Standing>>,
+    lease: Option<Lease>,
+    /// The lease is of the superusers' pool.
+    lease_superuser: bool,
+    script: Script,
+    gates: Vec<Gate<'static>>,
+    open: Vec<OpenRequest>,
+    block: transaction::Block,
+    /// After an error in the extended protocol everything up to Sync is skipped.
+    skipping: bool,
+}
+
+/// Why a session ends.
+#[derive(Debug)]
+pub enum Ended {
+    /// The client said so, or left.
+    Left,
+    /// It was told why with a FATAL error, if it still listens.
+    Fatal(Told),
+}
+
+/// What [`Session::new`] needs to know.
+pub struct Start {
+    /// The stages.
+    pub gateway: Arc<Gateway>,
+    /// The logged-in client.
+    pub client: Client,
+    /// Who it is.
+    pub caller: Caller,
+    /// For the audit.
+    pub facts: SessionFacts,
+    /// Where a cancel request finds its backend.
+    pub slot: Arc<CancelSlot>,
+    /// What the start-up packet set.
+    pub settings: Settings,
+}
+
+impl Session {
+    /// A session at its beginning: ReadyForQuery has been sent.
+    pub fn new(start: Start) -> Self {
+        let Start {
+            gateway,
+            client,
+            caller,
+            facts,
+            slot,
+            settings,
+        } = start;
+        Self {
+            gateway,
+            client,
+            caller,
+            facts,
+            slot,
+            settings,
+            statements: HashMap::new(),
+            portals: HashMap::new(),
+            portal_number: 0,
+            standing: None,
+            lease: None,
+            lease_superuser: false,
+            script: Script::default(),
+            gates: Vec::new(),
+            open: Vec::new(),
+            block: transaction::Block::default(),
+            skipping: false,
+        }
+    }
+
+    /// Talks until the client leaves, breaks the protocol, or `shutdown` says so between two pipelines.
+    pub async fn run(mut self, mut shutdown: tokio::sync::watch::Receiver<bool>) {
+        let ended = loop {
+            match self.serve_buffered().await {
+                Ok(()) => {}
+                Err(ended) => break ended,
+            }
+            tokio::select! {
+                biased;
+                more = self.next_bytes() => match more {
+                    Ok(()) => {}
+                    Err(ended) => break ended,
+                },
+                _ = shutdown.wait_for(|stop| *stop), if self.lease.is_none() => {
+                    break Ended::Fatal(Told::shutting_down());
+                }
+            }
+        };
+        if let Ended::Fatal(told) = ended {
+            Answer::new(self.client.out_mut()).error(&told);
+            let patience = Duration::from_secs(5);
+            let _best_effort = tokio::time::timeout(patience, self.client.flush()).await;
+        }
+        self.slot.vacate().await;
+    }
+
+    /// Handles every whole frame that has been received.
+    async fn serve_buffered(&mut self) -> Result<(), Ended> {
+        loop {
+            let frame = self.client.frame().map_err(fatal)?;
+            let Some((tag, body)) = frame else { break };
+            if self.skipping && !matches!(tag, b'S' | b'X') {
+                continue;
+            }
+            match Message::read(tag, &body) {
+                Ok(message) => self.handle(message).await?,
+                Err(told) if told.fatal => return Err(Ended::Fatal(told)),
+                Err(told) => self.fail_extended_or_simple(tag, told).await?,
+            }
+            if self.client.out_mut().len() > 64 * 1024 {
+                self.flush_client().await?;
+            }
+        }
+        self.flush_client().await
+    }
+
+    async fn fail_extended_or_simple(&mut self, tag: u8, told: Told) -> Result<(), Ended> {
+        if tag == b'Q' {
+            self.fail_simple(told).await
+        } else {
+            self.fail(told).await
+        }
+    }
+
+    async fn handle(&mut self, message: Message) -> Result<(), Ended> {
+        match message {
+            Message::Query(text) => self.simple(&text).await,
+            Message::Parse(parse) => self.parse(parse).await,
+            Message::Bind(bind) => self.bind(bind).await,
+            Message::DescribeStatement(name) => self.describe_statement(&name).await,
+            Message::DescribePortal(name) => self.describe_portal(&name).await,
+            Message::Execute { portal, rows_max } => self.execute(&portal, rows_max).await,
+            Message::CloseStatement(name) => self.close_statement(&name).await,
+            Message::ClosePortal(name) => self.close_portal(&name).await,
+            Message::Flush => self.flush_pipeline().await,
+            Message::Sync => self.sync().await,
+            Message::Terminate => Err(Ended::Left),
+            Message::NotServed(what) => self.not_served(what).await,
+        }
+    }
+
+    async fn flush_client(&mut self) -> Result<(), Ended> {
+        if self.client.out_mut().is_empty() {
+            return Ok(());
+        }
+        let patience = Duration::from_millis(self.limits().client_write_ms_max);
+        match tokio::time::timeout(patience, self.client.flush()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Ended::Left),
+        }
+    }
+
+    /// Waits for the client; not for ever while a connection is held.
+    async fn next_bytes(&mut self) -> Result<(), Ended> {
+        let limit = self.gateway.limits().idle_in_transaction_ms_max;
+        let read = self.client.read();
+        let read = if self.lease.is_some() && limit > 0 {
+            match tokio::time::timeout(Duration::from_millis(limit), read).await {
+                Ok(read) => read,
+                Err(_) => return Err(Ended::Fatal(Told::idle_in_transaction())),
+            }
+        } else {
+            read.await
+        };
+        match read {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(Ended::Left),
+        }
+    }
+
+    fn limits(&self) -> &Limits {
+        self.gateway.limits()
+    }
+}
+
+fn fatal(told: Told) -> Ended {
+    Ended::Fatal(told)
+}
+
+/// An error on its way to the client.
+impl From<Fault> for Told {
+    fn from(fault: Fault) -> Self {
+        Told::of(&Error::Failed(fault), None)
+    }
+}

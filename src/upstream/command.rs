@@ -58,7 +58,10 @@ impl TransactionCommand {
             TransactionCommand::SetTransaction {
                 isolation,
                 deferrable,
-            } => format!("SET TRANSACTION READ ONLY{}", modes(*isolation, *deferrable)),
+            } => format!(
+                "SET TRANSACTION READ ONLY{}",
+                modes(*isolation, *deferrable)
+            ),
         }
     }
 }
@@ -71,7 +74,10 @@ fn modes(isolation: Option<Isolation>, deferrable: bool) -> String {
         Some(Isolation::RepeatableRead) => ", ISOLATION LEVEL REPEATABLE READ",
         Some(Isolation::Serializable) => ", ISOLATION LEVEL SERIALIZABLE",
     };
-    format!("{isolation}{}", if deferrable { ", DEFERRABLE" } else { "" })
+    format!(
+        "{isolation}{}",
+        if deferrable { ", DEFERRABLE" } else { "" }
+    )
 }
 
 fn and_chain(chain: bool) -> &'static str {

@@ -7,7 +7,7 @@ use super::login::{LoggedIn, Target};
 use super::script::{Script, StatementKey, Step};
 use super::stream::Stream;
 use crate::error::{Fault, FaultKind};
-use crate::policy::{PrincipalField, PrincipalSettings, SET_PRINCIPAL};
+use crate::policy::{PrincipalSettings, SET_PRINCIPAL};
 use crate::sql::VerifiedQuery;
 use bytes::{BufMut, BytesMut};
 use lru::LruCache;
@@ -133,6 +133,11 @@ impl Connection {
         self.outbound.len()
     }
 
+    /// Whether it is of no use any more.
+    pub fn broken(&self) -> bool {
+        self.broken
+    }
+
     /// Never to be used again.
     pub fn condemn(&mut self) {
         self.broken = true;
@@ -161,10 +166,16 @@ impl Connection {
 
     /// Closes it; what it may still be running is cancelled.
     pub(super) fn abandon(self) {
-        if self.dirty && !self.broken
+        if self.dirty
+            && !self.broken
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            let Self { target, key, stream, .. } = self;
+            let Self {
+                target,
+                key,
+                stream,
+                ..
+            } = self;
             runtime.spawn(async move {
                 cancel::cancel(target, key).await;
                 drop(stream);
@@ -185,7 +196,11 @@ impl Connection {
     }
 
     fn close_statement(&mut self, script: &mut Script, number: u32) -> Result<(), Fault> {
-        put(frontend::close(b'S', &statement_name(Some(number)), &mut self.outbound))?;
+        put(frontend::close(
+            b'S',
+            &statement_name(Some(number)),
+            &mut self.outbound,
+        ))?;
         script.steps.push_back(Step::Close);
         self.dirty = true;
         Ok(())
@@ -252,7 +267,11 @@ impl Connection {
         if self.unnamed.as_ref() == Some(key) {
             self.unnamed = None;
         }
-        if self.prepared.peek(key).is_some_and(|prepared| !prepared.confirmed) {
+        if self
+            .prepared
+            .peek(key)
+            .is_some_and(|prepared| !prepared.confirmed)
+        {
             self.prepared.pop(key);
         }
     }
@@ -287,7 +306,11 @@ impl Connection {
             self.tell_principal(script, principal)?;
         }
         for (setting, value) in settings {
-            if !self.settings.iter().any(|(s, v)| s == setting && v == value) {
+            if !self
+                .settings
+                .iter()
+                .any(|(s, v)| s == setting && v == value)
+            {
                 self.tell_setting(script, *setting, value)?;
             }
         }
@@ -300,18 +323,16 @@ impl Connection {
         principal: &Arc<PrincipalSettings>,
     ) -> Result<(), Fault> {
         if !self.principal_prepared {
-            put(frontend::parse(PRINCIPAL_STATEMENT, SET_PRINCIPAL, [], &mut self.outbound))?;
+            put(frontend::parse(
+                PRINCIPAL_STATEMENT,
+                SET_PRINCIPAL,
+                [],
+                &mut self.outbound,
+            ))?;
             script.steps.push_back(Step::OwnParse);
             self.principal_prepared = true;
         }
-        let values = [
-            principal.user_id.as_str(),
-            principal.roles.as_str(),
-            principal.permissions.as_str(),
-            principal.attributes.as_str(),
-            principal.tags.as_str(),
-        ];
-        self.bind_texts(PRINCIPAL_STATEMENT, &values)?;
+        self.bind_texts(PRINCIPAL_STATEMENT, &principal.parameters())?;
         script.steps.push_back(Step::Bind { forward: false });
         put(frontend::execute("", 0, &mut self.outbound))?;
         script.steps.push_back(Step::Principal);
@@ -381,7 +402,10 @@ impl Connection {
         forward: bool,
     ) -> Result<(), Fault> {
         if binding.parameter_count != query.parameters() {
-            return Err(Fault::because(FaultKind::Internal, "parameters not checked"));
+            return Err(Fault::because(
+                FaultKind::Internal,
+                "parameters not checked",
+            ));
         }
         let own = query.principal_parameters();
         framed(&mut self.outbound, b'B', |out| {
@@ -393,7 +417,7 @@ impl Connection {
             out.put_u16(count(usize::from(binding.parameter_count) + own.len())?);
             out.put_slice(&binding.parameters);
             for field in own {
-                put_text(out, principal_text(principal, *field))?;
+                put_text(out, principal.field(*field))?;
             }
             put_formats(out, &binding.result_formats)
         })?;
@@ -412,7 +436,11 @@ impl Connection {
         statement: StatementName,
         query: &VerifiedQuery,
     ) -> Result<(), Fault> {
-        put(frontend::describe(b'S', &statement_name(statement.0), &mut self.outbound))?;
+        put(frontend::describe(
+            b'S',
+            &statement_name(statement.0),
+            &mut self.outbound,
+        ))?;
         script.steps.push_back(Step::DescribeStatement {
             hidden: query.principal_parameters().len(),
         });
@@ -443,7 +471,11 @@ impl Connection {
         request: usize,
     ) -> Result<(), Fault> {
         // PostgreSQL reads a negative number as "no limit" too; we say it in the plain way.
-        put(frontend::execute(portal, rows_max.max(0), &mut self.outbound))?;
+        put(frontend::execute(
+            portal,
+            rows_max.max(0),
+            &mut self.outbound,
+        ))?;
         script.steps.push_back(Step::Rows { request });
         self.dirty = true;
         Ok(())
@@ -558,23 +590,17 @@ fn put_parameter_formats(out: &mut BytesMut, binding: &Binding, own: usize) -> R
     let callers = usize::from(binding.parameter_count);
     out.put_u16(count(callers + own)?);
     for index in 0..callers {
-        let format = if formats.len() == 1 { formats.first() } else { formats.get(index) };
+        let format = if formats.len() == 1 {
+            formats.first()
+        } else {
+            formats.get(index)
+        };
         out.put_i16(format.copied().unwrap_or(0));
     }
     for _ in 0..own {
         out.put_i16(0);
     }
     Ok(())
-}
-
-fn principal_text(principal: &PrincipalSettings, field: PrincipalField) -> &str {
-    match field {
-        PrincipalField::Attributes => &principal.attributes,
-        PrincipalField::Permissions => &principal.permissions,
-        PrincipalField::Roles => &principal.roles,
-        PrincipalField::Tags => &principal.tags,
-        PrincipalField::UserId => &principal.user_id,
-    }
 }
 
 /// A message: type byte, length, body.
@@ -587,8 +613,8 @@ fn framed(
     let start = out.len();
     out.put_i32(0);
     body(out)?;
-    let length = i32::try_from(out.len() - start)
-        .map_err(|error| Fault::new(FaultKind::Internal, error))?;
+    let length =
+        i32::try_from(out.len() - start).map_err(|error| Fault::new(FaultKind::Internal, error))?;
     if let Some(slot) = out.get_mut(start..start + 4) {
         slot.copy_from_slice(&length.to_be_bytes());
     }

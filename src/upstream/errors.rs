@@ -37,9 +37,9 @@ impl UpstreamError {
             "42703" | "42883" | "42804" | "42725" | "42P18" => {
                 field(b'H').filter(|hint| !names_ours(hint))
             }
-            "57014" => Some(
-                "Ask for less: add a WHERE clause, a LIMIT or an aggregate.".to_owned(),
-            ),
+            "57014" => {
+                Some("Ask for less: add a WHERE clause, a LIMIT or an aggregate.".to_owned())
+            }
             _ => None,
         };
         Self {
@@ -105,7 +105,9 @@ fn without_data(message: &str) -> String {
                 quoted = !quoted;
             }
             _ if quoted => {}
-            c if c.is_ascii_digit() && (was_number || !(before.is_alphanumeric() || before == '(')) => {
+            c if c.is_ascii_digit()
+                && (was_number || !(before.is_alphanumeric() || before == '(')) =>
+            {
                 in_number = true;
                 if !was_number {
                     out.push('#');
@@ -198,7 +200,10 @@ mod tests {
             (b'V', "ERROR"),
             (b'C', "42703"),
             (b'M', "column \"amout\" does not exist"),
-            (b'H', "Perhaps you meant to reference the column \"invoices.amount\"."),
+            (
+                b'H',
+                "Perhaps you meant to reference the column \"invoices.amount\".",
+            ),
         ]));
         assert_eq!(error.message, "column \"amout\" does not exist");
         assert!(error.hint.is_some());

@@ -76,7 +76,9 @@ impl Target {
         let name = rustls::pki_types::ServerName::try_from(self.host.clone())
             .map_err(|_| io::Error::other("the database's host is not a name TLS can check"))?;
         let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
-        Ok(Stream::Tls(Box::new(connector.connect(name, stream).await?)))
+        Ok(Stream::Tls(Box::new(
+            connector.connect(name, stream).await?,
+        )))
     }
 
     /// Connects and logs in.
@@ -133,7 +135,7 @@ impl Target {
             match (kind, &mut scram) {
                 (0, None) => return Ok(()),
                 (10, None) => {
-                    let offered = body
+                    let offered = body[..]
                         .split(|byte| *byte == 0)
                         .any(|name| name == SCRAM_SHA_256.as_bytes());
                     let Some(password) = self.password.as_ref().filter(|_| offered) else {
@@ -156,7 +158,11 @@ impl Target {
                 }
                 // Cleartext and MD5 would show the password, or what serves as one, to whoever
                 // answers at that address.
-                (3 | 5, _) => return Err(io::Error::other("the database asks for a weak password method: use scram-sha-256 in pg_hba.conf")),
+                (3 | 5, _) => {
+                    return Err(io::Error::other(
+                        "the database asks for a weak password method: use scram-sha-256 in pg_hba.conf",
+                    ));
+                }
                 _ => return Err(io::Error::other("unexpected authentication request")),
             }
             talk.stream.write_all(&out).await?;
@@ -173,7 +179,8 @@ struct Talk {
 impl Talk {
     async fn frame(&mut self) -> io::Result<(u8, BytesMut)> {
         loop {
-            if let Some(header) = postgres_protocol::message::backend::Header::parse(&self.buffer)? {
+            if let Some(header) = postgres_protocol::message::backend::Header::parse(&self.buffer)?
+            {
                 let length = usize::try_from(header.len()).map_err(io::Error::other)?;
                 if length > LOGIN_FRAME_BYTES_MAX {
                     return Err(io::Error::other("frame too large during login"));
@@ -217,7 +224,7 @@ impl Talk {
             let (tag, mut body) = self.frame().await?;
             match tag {
                 b'S' => {
-                    let mut parts = body.split(|byte| *byte == 0);
+                    let mut parts = body[..].split(|byte| *byte == 0);
                     if let (Some(name), Some(value)) = (parts.next(), parts.next()) {
                         parameters.push((
                             String::from_utf8_lossy(name).into_owned(),

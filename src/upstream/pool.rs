@@ -5,6 +5,7 @@ use super::cancel::CancelSlot;
 use super::connection::Connection;
 use super::login::Target;
 use crate::error::{Fault, FaultKind};
+use arc_swap::ArcSwapOption;
 use deadpool::managed::{self, Metrics, Object, RecycleError, RecycleResult};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub struct PoolOptions {
 struct Manager {
     target: Arc<Target>,
     prepared_max: usize,
+    /// ParameterStatus of the newest connection: the database may have been upgraded meanwhile.
+    parameters: ArcSwapOption<Vec<(String, String)>>,
 }
 
 impl managed::Manager for Manager {
@@ -31,7 +34,10 @@ impl managed::Manager for Manager {
     type Error = std::io::Error;
 
     async fn create(&self) -> Result<Connection, std::io::Error> {
-        Connection::open(Arc::clone(&self.target), self.prepared_max).await
+        let connection = Connection::open(Arc::clone(&self.target), self.prepared_max).await?;
+        self.parameters
+            .store(Some(Arc::new(connection.parameters().to_vec())));
+        Ok(connection)
     }
 
     async fn recycle(
@@ -62,6 +68,7 @@ impl Pool {
         let manager = Manager {
             target: Arc::new(target),
             prepared_max: options.prepared_max,
+            parameters: ArcSwapOption::empty(),
         };
         let inner = managed::Pool::builder(manager)
             .max_size(options.size.max(1))
@@ -92,13 +99,16 @@ impl Pool {
         })
     }
 
-    /// The database's ParameterStatus, from whichever connection is free.
+    /// The database's ParameterStatus, as of the connection opened last.
     ///
     /// # Errors
-    /// As [`Pool::lease`].
-    pub async fn parameters(&self) -> Result<Vec<(String, String)>, Fault> {
+    /// As [`Pool::lease`], when there has been no connection yet.
+    pub async fn parameters(&self) -> Result<Arc<Vec<(String, String)>>, Fault> {
+        if let Some(parameters) = self.inner.manager().parameters.load_full() {
+            return Ok(parameters);
+        }
         let lease = self.lease(&CancelSlot::default()).await?;
-        Ok(lease.parameters().to_vec())
+        Ok(Arc::new(lease.parameters().to_vec()))
     }
 }
 

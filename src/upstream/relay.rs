@@ -151,7 +151,9 @@ impl<D: Downstream> Relay<'_, '_, D> {
                 Taken::Hungry => match self.poll_read(cx) {
                     Poll::Ready(Ok(0)) => {
                         let cause = "the database closed the connection";
-                        return Poll::Ready(self.lost(Fault::because(FaultKind::UpstreamLost, cause)));
+                        return Poll::Ready(
+                            self.lost(Fault::because(FaultKind::UpstreamLost, cause)),
+                        );
                     }
                     Poll::Ready(Ok(_)) => continue,
                     Poll::Ready(Err(error)) => {
@@ -351,7 +353,9 @@ impl<D: Downstream> Relay<'_, '_, D> {
         if !self.mute {
             self.downstream.out().extend_from_slice(bytes);
         }
-        self.connection.inbound.advance(length.min(self.connection.inbound.len()));
+        self.connection
+            .inbound
+            .advance(length.min(self.connection.inbound.len()));
     }
 
     /// One frame, or a run of rows; `None` = go on.
@@ -404,7 +408,9 @@ impl<D: Downstream> Relay<'_, '_, D> {
         let bounds = self.bounds;
         if let Some(request) = self.script.requests.get_mut(request) {
             let rows = request.rows + 1;
-            let bytes = request.bytes.saturating_add(u64::try_from(total).unwrap_or(u64::MAX));
+            let bytes = request
+                .bytes
+                .saturating_add(u64::try_from(total).unwrap_or(u64::MAX));
             if bounds.rows_max > 0 && rows > bounds.rows_max {
                 let refusal = too_large("rows", bounds.rows_max);
                 self.stop(Failure::Limit(refusal));
@@ -576,6 +582,8 @@ fn too_large(what: &str, limit: u64) -> Refusal {
 fn header(buffer: &[u8]) -> Option<(u8, Option<usize>)> {
     let (tag, rest) = buffer.split_first()?;
     let length: [u8; 4] = rest.get(..4)?.try_into().ok()?;
-    let length = usize::try_from(i32::from_be_bytes(length)).ok().filter(|length| *length >= 4);
+    let length = usize::try_from(i32::from_be_bytes(length))
+        .ok()
+        .filter(|length| *length >= 4);
     Some((*tag, length.map(|length| length + 1)))
 }

@@ -21,19 +21,13 @@ pub(super) enum Step {
     /// ParseComplete of a text of our own, swallowed.
     OwnParse,
     /// BindComplete, passed on or swallowed.
-    Bind {
-        forward: bool,
-    },
+    Bind { forward: bool },
     /// ParameterDescription (without the last `hidden` ones) and RowDescription or NoData.
-    DescribeStatement {
-        hidden: usize,
-    },
+    DescribeStatement { hidden: usize },
     /// RowDescription or NoData.
     Describe,
     /// Everything Execute yields, passed on; counted for the request at this index.
-    Rows {
-        request: usize,
-    },
+    Rows { request: usize },
     /// The principal's settings: everything swallowed; an error is our fault.
     Principal,
     /// An output setting: everything swallowed; an error is the caller's.
@@ -72,6 +66,27 @@ impl Script {
     pub fn open_request(&mut self) -> usize {
         self.requests.push(Request::default());
         self.requests.len() - 1
+    }
+
+    /// A request was answered by us.
+    pub fn complete_request(&mut self, request: usize) {
+        if let Some(request) = self.requests.get_mut(request) {
+            request.complete = true;
+        }
+    }
+
+    /// Takes back the request opened last, if it is this one.
+    pub fn take_back_request(&mut self, request: usize) -> bool {
+        let last = request + 1 == self.requests.len();
+        if last {
+            self.requests.pop();
+        }
+        last
+    }
+
+    /// Expects nothing any more.
+    pub fn clear(&mut self) {
+        self.steps.clear();
     }
 
     /// How every request of the script went; empties the list.

@@ -1,1 +1,93 @@
-//! (to be written)
+//! The PostgreSQL protocol's door: accepts connections, brings them through TLS, start-up and login, and
+//! hands each to a [`crate::session::Session`].
+//!
+//! What is done here, and not left to a protocol library, because it can open a hole or end the process:
+//! lengths are checked before anything is buffered; each frame is read from its own bytes only; bytes
+//! sent in clear behind an SSLRequest end the connection (CVE-2021-23214); nothing a client sends decides
+//! how much memory is allocated.
+
+mod auth;
+mod door;
+mod start_up;
+
+use crate::error::{Error, Fault, FaultKind};
+use crate::gateway::Gateway;
+use crate::session::{Answer, Told};
+use bytes::BytesMut;
+use door::Door;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// How long sessions have to end by themselves at shutdown.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait after `accept` failed, most likely for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves clients until `shutdown` turns true; then lets pipelines and transactions end, within a bound.
+pub async fn serve(
+    listener: TcpListener,
+    gateway: Arc<Gateway>,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    require_tls: bool,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let door = Arc::new(Door::new(gateway, tls, require_tls));
+    let mut sessions = JoinSet::new();
+    let sessions_shutdown = shutdown.clone();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    if sessions.len() >= door.clients_max() {
+                        turn_away(stream);
+                        continue;
+                    }
+                    let door = Arc::clone(&door);
+                    let shutdown = sessions_shutdown.clone();
+                    sessions.spawn(async move { door.welcome(stream, peer, shutdown).await });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "accept failed");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            // A session that panicked has hurt only itself.
+            Some(ended) = sessions.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a session ended by a panic");
+                }
+            }
+            _ = shutdown.wait_for(|stop| *stop) => break,
+        }
+    }
+    drop(listener);
+    let all = async { while sessions.join_next().await.is_some() {} };
+    if tokio::time::timeout(SHUTDOWN_PATIENCE, all).await.is_err() {
+        sessions.shutdown().await;
+    }
+}
+
+/// Tells one client too many so, without letting it cost anything.
+fn turn_away(stream: TcpStream) {
+    let fault = Fault::because(FaultKind::TooManyClients, "limits.clients_max is reached");
+    let told = Told::fatal(&Error::Failed(fault));
+    let mut out = BytesMut::new();
+    Answer::new(&mut out).error(&told);
+    // An empty socket buffer takes it at once; a client that is not there does not matter.
+    let _best_effort = stream.try_write(&out);
+    drop(stream);
+}
+
+async fn say_goodbye(stream: &mut (impl AsyncWriteExt + Unpin), told: &Told) {
+    let mut out = BytesMut::new();
+    Answer::new(&mut out).error(told);
+    let send = async {
+        stream.write_all(&out).await?;
+        stream.shutdown().await
+    };
+    let _best_effort = tokio::time::timeout(Duration::from_secs(5), send).await;
+}

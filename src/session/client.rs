@@ -1,0 +1,227 @@
+//! The client's byte stream with its two buffers, and our own bounded framer over it.
+//!
+//! A frame is a type byte and a length that counts itself (PostgreSQL manual, section 55.7). The length is
+//! checked before anything is buffered for it, and a frame is handed out whole and alone: what reads it
+//! cannot reach into the next one.
+
+use super::told::Told;
+use crate::upstream::Downstream;
+use bytes::{Buf, BytesMut};
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+/// Bytes read from the client at once.
+const READ_BYTES: usize = 4 * 1024;
+/// Most bytes read ahead while a pipeline runs, to notice that the client is gone.
+const AHEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// How the client is connected.
+pub enum Transport {
+    /// Plain TCP.
+    Plain(TcpStream),
+    /// TLS over TCP.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Transport::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Transport::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+/// A client, framed and buffered.
+pub struct Client {
+    stream: Transport,
+    inbound: BytesMut,
+    out: BytesMut,
+    frame_bytes_max: usize,
+}
+
+impl Client {
+    /// A client whose frames may have up to `frame_bytes_max` bytes. `received` is what has been read
+    /// from this same transport already.
+    pub fn new(stream: Transport, received: BytesMut, frame_bytes_max: usize) -> Self {
+        Self {
+            stream,
+            inbound: received,
+            out: BytesMut::new(),
+            frame_bytes_max,
+        }
+    }
+
+    /// Another limit from now on (after login).
+    pub fn limit_frames(&mut self, frame_bytes_max: usize) {
+        self.frame_bytes_max = frame_bytes_max;
+    }
+
+    /// What waits to be sent.
+    pub fn out_mut(&mut self) -> &mut BytesMut {
+        &mut self.out
+    }
+
+    /// Sends what waits.
+    ///
+    /// # Errors
+    /// When the client cannot be written to.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        self.stream.write_all_buf(&mut self.out).await?;
+        self.stream.flush().await?;
+        if self.out.capacity() > AHEAD_BYTES_MAX {
+            self.out = BytesMut::new();
+        }
+        Ok(())
+    }
+
+    /// Receives more; false when the client has closed. Cancel safe.
+    ///
+    /// # Errors
+    /// When the client cannot be read from.
+    pub async fn read(&mut self) -> io::Result<bool> {
+        if self.inbound.is_empty() && self.inbound.capacity() > AHEAD_BYTES_MAX {
+            self.inbound = BytesMut::new();
+        }
+        self.inbound.reserve(READ_BYTES);
+        Ok(self.stream.read_buf(&mut self.inbound).await? > 0)
+    }
+
+    /// The next frame, if all of it is here: type byte and body.
+    ///
+    /// # Errors
+    /// A length below four or beyond the limit: the connection cannot go on.
+    pub fn frame(&mut self) -> Result<Option<(u8, BytesMut)>, Told> {
+        cut_frame(&mut self.inbound, self.frame_bytes_max)
+    }
+}
+
+/// Cuts the frame at the front of `inbound`, if all of it is there.
+fn cut_frame(
+    inbound: &mut BytesMut,
+    frame_bytes_max: usize,
+) -> Result<Option<(u8, BytesMut)>, Told> {
+    let (Some(tag), Some(length)) = (inbound.first().copied(), inbound.get(1..5)) else {
+        return Ok(None);
+    };
+    let length = <[u8; 4]>::try_from(length).map_or(0, i32::from_be_bytes);
+    let length = usize::try_from(length)
+        .ok()
+        .filter(|length| *length >= 4)
+        .ok_or_else(|| Told::violation("invalid message length"))?;
+    if length > frame_bytes_max {
+        return Err(Told::violation(format!(
+            "a message of {length} bytes is longer than the limit of {frame_bytes_max}"
+        )));
+    }
+    if inbound.len() <= length {
+        return Ok(None);
+    }
+    let mut frame = inbound.split_to(length + 1);
+    frame.advance(5);
+    Ok(Some((tag, frame)))
+}
+
+impl Downstream for Client {
+    fn out(&mut self) -> &mut BytesMut {
+        &mut self.out
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.out.is_empty() {
+            match Pin::new(&mut self.stream).poll_write(cx, &self.out) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(sent)) => self.out.advance(sent),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.inbound.len() < AHEAD_BYTES_MAX {
+            self.inbound.reserve(READ_BYTES);
+            match pin!(self.stream.read_buf(&mut self.inbound)).poll(cx) {
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        // It has sent so much ahead that it is surely there; its going shows when it is written to.
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_cut_alone() {
+        let mut bytes = BytesMut::from(&b"S\0\0\0\x04Q\0\0\0\x06x\0"[..]);
+        let (tag, body) = cut_frame(&mut bytes, 100).unwrap().unwrap();
+        assert_eq!((tag, body.len()), (b'S', 0));
+        let (tag, body) = cut_frame(&mut bytes, 100).unwrap().unwrap();
+        assert_eq!((tag, &body[..]), (b'Q', &b"x\0"[..]));
+        assert!(cut_frame(&mut bytes, 100).unwrap().is_none());
+    }
+
+    #[test]
+    fn impossible_lengths_end_the_connection_before_anything_is_buffered() {
+        for head in [
+            &b"p\0\0\0\0"[..],
+            b"p\0\0\0\x03",
+            b"Q\xff\xff\xff\xff",
+            b"Q\x7f\xff\xff\xff",
+            b"Q\0\0\0\x65",
+        ] {
+            let told = cut_frame(&mut BytesMut::from(head), 100).unwrap_err();
+            assert!(told.fatal);
+            assert_eq!(told.sqlstate, "08P01");
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_frame_waits() {
+        for part in [&b""[..], b"Q", b"Q\0\0\0", b"Q\0\0\0\x06x"] {
+            assert!(cut_frame(&mut BytesMut::from(part), 100).unwrap().is_none());
+        }
+    }
+}

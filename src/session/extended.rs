@@ -1,0 +1,454 @@
+//! The extended protocol: prepared statements and portals of the client, put over to the database's.
+//!
+//! Names of the client never reach the database: statements are those of the connection's cache, portals
+//! get a number. A statement lives as long as the session, a portal as long as the transaction.
+
+use super::answer::{Answer, BIND_COMPLETE, CLOSE_COMPLETE, EMPTY_QUERY, NO_DATA, PARSE_COMPLETE};
+use super::local;
+use super::message::{Bind, Parse};
+use super::pipeline::Stop;
+use super::told::Told;
+use super::{Ended, Session};
+use crate::audit::RequestId;
+use crate::error::{Error, Reason, Refusal};
+use crate::gateway::Decided;
+use crate::sql::statement::{Statement, StatementKind};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// Parameter types a client may declare (`pg_type.oid`): built-in scalars and their arrays. Not here:
+/// domains and composites, whose checks run code; `reg*`, whose input looks up names.
+const PARAMETER_TYPES: &[u32] = &[
+    0, 16, 17, 18, 19, 20, 21, 23, 25, 26, 114, 199, 600, 650, 651, 700, 701, 705, 718, 774, 775,
+    790, 829, 869, 1000, 1001, 1002, 1003, 1005, 1007, 1009, 1014, 1015, 1016, 1021, 1022, 1028,
+    1040, 1041, 1042, 1043, 1082, 1083, 1114, 1115, 1182, 1183, 1184, 1185, 1186, 1187, 1231, 1266,
+    1270, 1560, 1561, 1562, 1563, 1700, 2950, 2951, 3802, 3807, 3904, 3906, 3908, 3910, 3912, 3926,
+];
+
+/// A prepared statement of the client.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    kind: Kind,
+    types: Arc<[u32]>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Empty,
+    Query { text: String, decided: Decided },
+    Other(Statement),
+}
+
+/// A portal of the client.
+#[derive(Debug)]
+pub(super) struct Portal {
+    prepared: Arc<Prepared>,
+    /// For a query: the portal's name in the database, and what was decided when it was bound.
+    query: Option<(String, Decided)>,
+    /// For any other statement: it has been run.
+    done: bool,
+}
+
+impl Session {
+    /// Parse.
+    pub(super) async fn parse(&mut self, parse: Parse) -> Result<(), Ended> {
+        let result = self.try_parse(parse).await;
+        self.conclude(result).await
+    }
+
+    async fn try_parse(&mut self, parse: Parse) -> Result<(), Stop> {
+        let Parse { name, text, types } = parse;
+        if name.is_empty() {
+            self.statements.remove("");
+        } else if self.statements.contains_key(&name) {
+            let message = format!("prepared statement \"{name}\" already exists");
+            return Err(Told::new("42P05", message).into());
+        }
+        let statement = match self.one_statement(&text) {
+            Ok(statement) => statement,
+            Err(refusal) => {
+                let error = refusal.into();
+                return Err(self
+                    .refuse(&text, RequestId::next(), &error, None)
+                    .await
+                    .into());
+            }
+        };
+        let kind = match statement {
+            None => Kind::Empty,
+            Some(statement) => self.prepare_statement(statement, &types).await?,
+        };
+        let limit = self.limits().statements_per_session_max;
+        if self.statements.len() >= limit {
+            let message = format!("more than {limit} prepared statements");
+            let hint = "Close the ones that are not needed any more.";
+            return Err(Told::new(Reason::TooLarge.sqlstate(), message)
+                .hint(hint)
+                .into());
+        }
+        let mut types = types;
+        if let Kind::Query { decided, .. } = &kind {
+            // Types beyond the caller's parameters would be said of the principal's.
+            types.truncate(usize::from(decided.rewrite.query.parameters()));
+            while types.last() == Some(&0) {
+                types.pop();
+            }
+        }
+        let types: Arc<[u32]> = types.into();
+        if let (Kind::Query { decided, .. }, Some(lease)) = (&kind, &mut self.lease) {
+            let keep = decided.rewrite.comes_again() || !name.is_empty();
+            lease.prepare(&mut self.script, &decided.rewrite.query, &types, keep)?;
+        }
+        self.script.local(PARSE_COMPLETE);
+        self.statements
+            .insert(name, Arc::new(Prepared { kind, types }));
+        Ok(())
+    }
+
+    /// The one statement of a Parse; `None` = it is empty.
+    fn one_statement(&self, text: &str) -> Result<Option<Statement>, Refusal> {
+        let statements = self.gateway.split(text)?;
+        match &*statements {
+            [] => Ok(None),
+            [statement] => Ok(Some(statement.clone())),
+            _ => Err(Refusal::new(
+                Reason::MultipleStatements,
+                "cannot insert multiple commands into a prepared statement",
+            )
+            .hint("Send one statement at a time.")),
+        }
+    }
+
+    async fn prepare_statement(
+        &mut self,
+        statement: Statement,
+        types: &[u32],
+    ) -> Result<Kind, Stop> {
+        let id = RequestId::next();
+        match &statement.kind {
+            StatementKind::Query => {
+                self.check_block()?;
+                if let Some(oid) = types.iter().find(|oid| !PARAMETER_TYPES.contains(oid)) {
+                    let refusal = Refusal::new(
+                        Reason::ParameterNotAllowed,
+                        format!("parameters of type {oid} are not accepted"),
+                    )
+                    .hint("Declare a built-in type, or none, and cast in the query.");
+                    let error = refusal.into();
+                    return Err(self.refuse(&statement.text, id, &error, None).await.into());
+                }
+                let decided = self
+                    .decide(&statement.text, id)
+                    .await
+                    .map_err(|stop| shift(stop, statement.offset_chars))?;
+                let text = statement.text;
+                Ok(Kind::Query { text, decided })
+            }
+            StatementKind::Refused(refusal) => {
+                let error = Error::Refused(refusal.clone());
+                Err(self.refuse(&statement.text, id, &error, None).await.into())
+            }
+            _ => Ok(Kind::Other(statement)),
+        }
+    }
+
+    /// Bind.
+    pub(super) async fn bind(&mut self, bind: Bind) -> Result<(), Ended> {
+        let result = self.try_bind(bind).await;
+        self.conclude(result).await
+    }
+
+    async fn try_bind(&mut self, bind: Bind) -> Result<(), Stop> {
+        let Bind {
+            portal,
+            statement,
+            binding,
+        } = bind;
+        let prepared = self.statement(&statement)?;
+        if portal.is_empty() {
+            self.drop_portal("")?;
+        } else if self.portals.contains_key(&portal) {
+            return Err(Told::new("42P03", format!("portal \"{portal}\" already exists")).into());
+        }
+        if self.portals.len() >= self.limits().portals_per_session_max {
+            let message = "too many open portals";
+            return Err(Told::new(Reason::TooLarge.sqlstate(), message).into());
+        }
+        let expected = match &prepared.kind {
+            Kind::Query { decided, .. } => decided.rewrite.query.parameters(),
+            Kind::Empty | Kind::Other(_) => 0,
+        };
+        if binding.parameter_count != expected {
+            let message = format!(
+                "bind message supplies {} parameters, but the statement requires {expected}",
+                binding.parameter_count
+            );
+            return Err(Told::new("08P01", message).into());
+        }
+        let Kind::Query { text, decided } = &prepared.kind else {
+            self.script.local(BIND_COMPLETE);
+            self.portals.insert(
+                portal,
+                Portal {
+                    prepared,
+                    query: None,
+                    done: false,
+                },
+            );
+            return Ok(());
+        };
+        self.check_block()?;
+        let decided = self.decide_again(text, decided).await?;
+        self.portal_number += 1;
+        let name = format!("p{}", self.portal_number);
+        let query = &decided.rewrite.query;
+        // The rights may have changed since Parse, and with them what the text takes.
+        if query.parameters() != binding.parameter_count {
+            return Err(Told::new("0A000", "the statement has changed")
+                .hint("Prepare it again.")
+                .into());
+        }
+        let settings = decided.standing.settings();
+        if let Some(lease) = &mut self.lease {
+            let script = &mut self.script;
+            lease.become_principal(script, settings, self.settings.output())?;
+            let statement = lease.prepare(script, query, &prepared.types, true)?;
+            lease.bind(script, &name, statement, query, settings, &binding, true)?;
+        }
+        let query = Some((name, decided));
+        self.portals.insert(
+            portal,
+            Portal {
+                prepared,
+                query,
+                done: false,
+            },
+        );
+        Ok(())
+    }
+
+    /// What was decided at Parse, if it still holds; decided afresh otherwise.
+    async fn decide_again(&mut self, text: &str, before: &Decided) -> Result<Decided, Stop> {
+        let known = self.standing.as_ref().or(Some(&before.standing));
+        let id = RequestId::next();
+        match self
+            .gateway
+            .decide_again(&self.caller, known, text, before)
+            .await
+        {
+            Ok(decided) => {
+                self.lease_recorded(text, id, &decided).await?;
+                self.standing = Some(Arc::clone(&decided.standing));
+                Ok(decided)
+            }
+            Err((error, standing)) => Err(self
+                .refuse(text, id, &error, standing.as_ref())
+                .await
+                .into()),
+        }
+    }
+
+    /// Describe of a statement.
+    pub(super) async fn describe_statement(&mut self, name: &str) -> Result<(), Ended> {
+        let result = self.try_describe_statement(name).await;
+        self.conclude(result).await
+    }
+
+    async fn try_describe_statement(&mut self, name: &str) -> Result<(), Stop> {
+        let prepared = self.statement(name)?;
+        let Kind::Query { text, decided } = &prepared.kind else {
+            self.script
+                .local(Answer::bytes(|answer| answer.no_parameters()));
+            self.describe_local(&prepared);
+            return Ok(());
+        };
+        self.check_block()?;
+        let decided = self.decide_again(text, decided).await?;
+        if let Some(lease) = &mut self.lease {
+            let script = &mut self.script;
+            let query = &decided.rewrite.query;
+            let statement = lease.prepare(script, query, &prepared.types, true)?;
+            lease.describe_statement(script, statement, query)?;
+        }
+        Ok(())
+    }
+
+    fn describe_local(&mut self, prepared: &Prepared) {
+        let columns = match &prepared.kind {
+            Kind::Other(statement) => local::columns(&statement.kind, &self.settings),
+            Kind::Empty | Kind::Query { .. } => None,
+        };
+        self.script.local(match columns {
+            None => NO_DATA,
+            Some(columns) => Answer::bytes(|answer| {
+                let names: Vec<&str> = columns.iter().map(String::as_str).collect();
+                answer.columns(&names);
+            }),
+        });
+    }
+
+    /// Describe of a portal.
+    pub(super) async fn describe_portal(&mut self, name: &str) -> Result<(), Ended> {
+        let result = self.try_describe_portal(name);
+        self.conclude(result).await
+    }
+
+    fn try_describe_portal(&mut self, name: &str) -> Result<(), Stop> {
+        let portal = self.portals.get(name).ok_or_else(|| no_portal(name))?;
+        match (&portal.query, &mut self.lease) {
+            (Some((name, _)), Some(lease)) => {
+                lease.describe_portal(&mut self.script, name)?;
+            }
+            _ => {
+                let prepared = Arc::clone(&portal.prepared);
+                self.describe_local(&prepared);
+            }
+        }
+        Ok(())
+    }
+
+    /// Execute.
+    pub(super) async fn execute(&mut self, portal: &str, rows_max: i32) -> Result<(), Ended> {
+        let result = self.try_execute(portal, rows_max).await;
+        self.conclude(result).await
+    }
+
+    async fn try_execute(&mut self, name: &str, rows_max: i32) -> Result<(), Stop> {
+        let portal = self.portals.get_mut(name).ok_or_else(|| no_portal(name))?;
+        let prepared = Arc::clone(&portal.prepared);
+        match &prepared.kind {
+            Kind::Empty => {
+                self.script.local(EMPTY_QUERY);
+                Ok(())
+            }
+            Kind::Other(statement) => {
+                if std::mem::replace(&mut portal.done, true) {
+                    let message = format!("portal \"{name}\" cannot be run");
+                    return Err(Told::new("55000", message).into());
+                }
+                self.other_statement(&statement.text, &statement.kind, false)
+                    .await
+            }
+            Kind::Query { text, .. } => {
+                let Some((database_name, decided)) = portal.query.clone() else {
+                    return Err(no_portal(name).into());
+                };
+                self.execute_query(text, &database_name, &decided, rows_max)
+                    .await
+            }
+        }
+    }
+
+    async fn execute_query(
+        &mut self,
+        text: &str,
+        portal: &str,
+        bound: &Decided,
+        rows_max: i32,
+    ) -> Result<(), Stop> {
+        self.check_block()?;
+        let id = RequestId::next();
+        let started = Instant::now();
+        let now = match self
+            .gateway
+            .standing_of(&self.caller, text, Some(&bound.standing))
+            .await
+        {
+            Ok(standing) => standing,
+            Err(error) => return Err(self.refuse(text, id, &error, None).await.into()),
+        };
+        if !now.same_as(&bound.standing) {
+            let error = Refusal::new(
+                Reason::NotAuthorized,
+                "your rights changed since this portal was bound",
+            )
+            .hint("Bind the statement again.")
+            .into();
+            return Err(self.refuse(text, id, &error, Some(&now)).await.into());
+        }
+        let request = self.open_request(id, started, text, Some(bound), Vec::new());
+        let Some(lease) = &mut self.lease else {
+            return Err(Told::new("34000", "the portal is gone").into());
+        };
+        let script = &mut self.script;
+        lease.become_principal(script, bound.standing.settings(), self.settings.output())?;
+        lease.execute(script, portal, rows_max, request)?;
+        Ok(())
+    }
+
+    /// Close of a statement; closing what is not there is no error.
+    pub(super) async fn close_statement(&mut self, name: &str) -> Result<(), Ended> {
+        self.statements.remove(name);
+        self.script.local(CLOSE_COMPLETE);
+        self.conclude(Ok(())).await
+    }
+
+    /// Close of a portal; closing what is not there is no error.
+    pub(super) async fn close_portal(&mut self, name: &str) -> Result<(), Ended> {
+        let result = self.drop_portal(name);
+        self.script.local(CLOSE_COMPLETE);
+        self.conclude(result).await
+    }
+
+    fn drop_portal(&mut self, name: &str) -> Result<(), Stop> {
+        if let Some(Portal {
+            query: Some((name, _)),
+            ..
+        }) = self.portals.remove(name)
+            && let Some(lease) = &mut self.lease
+        {
+            lease.close_portal(&mut self.script, &name)?;
+        }
+        Ok(())
+    }
+
+    fn statement(&self, name: &str) -> Result<Arc<Prepared>, Told> {
+        self.statements
+            .get(name)
+            .cloned()
+            .ok_or_else(|| no_statement(name))
+    }
+}
+
+fn shift(stop: Stop, offset_chars: u32) -> Stop {
+    match stop {
+        Stop::Told(mut told) => {
+            told.position = told.position.map(|at| at + offset_chars);
+            Stop::Told(told)
+        }
+        Stop::Ended(ended) => Stop::Ended(ended),
+    }
+}
+
+pub(super) fn no_statement(name: &str) -> Told {
+    let message = if name.is_empty() {
+        "unnamed prepared statement does not exist".to_owned()
+    } else {
+        format!("prepared statement \"{name}\" does not exist")
+    };
+    Told::new("26000", message)
+}
+
+fn no_portal(name: &str) -> Told {
+    Told::new("34000", format!("portal \"{name}\" does not exist"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameter_types_are_built_in_and_look_nothing_up() {
+        // regproc, regprocedure, regoper, regoperator, regclass, regtype, regrole, regnamespace,
+        // regconfig, record, any, and the first oid of user-defined types.
+        for oid in [
+            24, 2202, 2203, 2204, 2205, 2206, 4096, 4089, 3734, 2249, 2276, 16384,
+        ] {
+            assert!(!PARAMETER_TYPES.contains(&oid), "{oid}");
+        }
+        // int4, text, numeric, timestamptz, uuid, jsonb, text[], int8[].
+        for oid in [23, 25, 1700, 1184, 2950, 3802, 1009, 1016] {
+            assert!(PARAMETER_TYPES.contains(&oid), "{oid}");
+        }
+    }
+}

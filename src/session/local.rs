@@ -1,0 +1,169 @@
+//! Statements that read no table: transactions, and what clients send on their own (SET, SHOW, RESET,
+//! DISCARD, ...), answered here from a list.
+
+use super::Session;
+use super::answer::Answer;
+use super::pipeline::Stop;
+use super::told::Told;
+use crate::audit::RequestId;
+use crate::error::Error;
+use crate::sql::statement::{SetValue, StatementKind};
+use tokio::time::Instant;
+
+/// Columns of SHOW's answer, if the statement has one.
+pub(super) fn columns(kind: &StatementKind, settings: &super::Settings) -> Option<Vec<String>> {
+    match kind {
+        StatementKind::Show(name) => Some(vec![settings.display_name(name)]),
+        StatementKind::ShowAll => Some(
+            ["name", "setting", "description"]
+                .map(str::to_owned)
+                .to_vec(),
+        ),
+        _ => None,
+    }
+}
+
+impl Session {
+    /// Answers a statement that is not a query. `describe` = the simple protocol, where RowDescription
+    /// comes with the answer.
+    pub(super) async fn other_statement(
+        &mut self,
+        text: &str,
+        kind: &StatementKind,
+        describe: bool,
+    ) -> Result<(), Stop> {
+        let id = RequestId::next();
+        if let StatementKind::Refused(refusal) = kind {
+            let error = Error::Refused(refusal.clone());
+            return Err(self
+                .refuse(text, id, &error, self.standing.clone().as_ref())
+                .await
+                .into());
+        }
+        let before = self.open.len();
+        let request = self.open_request(id, Instant::now(), text, None, Vec::new());
+        let result = match self.transaction(kind, request).await {
+            Some(result) => result,
+            None => self.local_statement(kind, describe, request),
+        };
+        if let Err(Stop::Told(told)) = result {
+            // It is refused after all: one line, and that one says so. Running what came before may
+            // have closed the request already.
+            if self.open.len() > before && self.script.take_back_request(request) {
+                self.open.truncate(before);
+                self.gates.pop();
+            }
+            let standing = self.standing.clone();
+            self.gateway
+                .record_refused(
+                    id,
+                    &self.facts,
+                    &self.caller,
+                    text,
+                    standing.as_ref(),
+                    told.slug,
+                )
+                .await;
+            return Err(Stop::Told(told));
+        }
+        result
+    }
+
+    fn local_statement(
+        &mut self,
+        kind: &StatementKind,
+        describe: bool,
+        request: usize,
+    ) -> Result<(), Stop> {
+        self.check_block()?;
+        let in_transaction = self.block.open();
+        let mut changed = Vec::new();
+        let tag = match kind {
+            StatementKind::Set { name, value, local } => {
+                let local = *local && in_transaction;
+                match value {
+                    SetValue::Default => changed = self.settings.reset(name)?,
+                    SetValue::Values(values) => {
+                        changed = self.settings.set(name, values, local)?;
+                    }
+                }
+                "SET"
+            }
+            StatementKind::SetSessionCharacteristics {
+                isolation,
+                read_only: _,
+                deferrable,
+            } => {
+                self.settings.set_characteristics(*isolation, *deferrable);
+                "SET"
+            }
+            StatementKind::Show(_) | StatementKind::ShowAll => {
+                self.show(kind, describe)?;
+                "SHOW"
+            }
+            StatementKind::Reset(name) => {
+                changed = self.settings.reset(name)?;
+                "RESET"
+            }
+            StatementKind::ResetAll => {
+                changed = self.settings.reset_all();
+                "RESET"
+            }
+            StatementKind::DiscardAll if in_transaction => {
+                let message = "DISCARD ALL cannot run inside a transaction block";
+                return Err(Told::new("25001", message).into());
+            }
+            StatementKind::DiscardAll => {
+                self.statements.clear();
+                changed = self.settings.reset_all();
+                "DISCARD ALL"
+            }
+            StatementKind::DeallocateAll => {
+                self.statements.clear();
+                "DEALLOCATE ALL"
+            }
+            StatementKind::Deallocate(name) => {
+                if self.statements.remove(name).is_none() {
+                    return Err(super::extended::no_statement(name).into());
+                }
+                "DEALLOCATE"
+            }
+            StatementKind::CloseAll => "CLOSE CURSOR ALL",
+            StatementKind::UnlistenAll => "UNLISTEN",
+            StatementKind::Query
+            | StatementKind::Refused(_)
+            | StatementKind::Begin { .. }
+            | StatementKind::Commit { .. }
+            | StatementKind::Rollback { .. }
+            | StatementKind::Savepoint(_)
+            | StatementKind::Release(_)
+            | StatementKind::RollbackTo(_)
+            | StatementKind::SetTransaction { .. } => {
+                return Err(Told::new("XX000", "a statement in the wrong place").into());
+            }
+        };
+        for (name, value) in changed {
+            self.script
+                .local(Answer::bytes(|a| a.parameter(name, &value)));
+        }
+        self.complete_locally(tag, request)
+    }
+
+    fn show(&mut self, kind: &StatementKind, describe: bool) -> Result<(), Told> {
+        let rows = match kind {
+            StatementKind::Show(name) => vec![vec![self.settings.show(name)?]],
+            _ => self.settings.show_all(),
+        };
+        let columns = columns(kind, &self.settings).unwrap_or_default();
+        self.script.local(Answer::bytes(|answer| {
+            if describe {
+                let names: Vec<&str> = columns.iter().map(String::as_str).collect();
+                answer.columns(&names);
+            }
+            for row in &rows {
+                answer.row(row);
+            }
+        }));
+        Ok(())
+    }
+}

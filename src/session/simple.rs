@@ -1,0 +1,138 @@
+//! The simple protocol: a text of one or more statements, each judged by itself, run as one pipeline.
+
+use super::answer::EMPTY_QUERY;
+use super::pipeline::Stop;
+use super::told::Told;
+use super::{Ended, Session};
+use crate::audit::RequestId;
+use crate::error::{Error, Reason, Refusal};
+use crate::gateway::Decided;
+use crate::sql::statement::{Statement, StatementKind};
+use crate::upstream::Binding;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+impl Session {
+    /// Answers a Query message, up to ReadyForQuery.
+    pub(super) async fn simple(&mut self, text: &str) -> Result<(), Ended> {
+        let statements = match self.gateway.split(text) {
+            Ok(statements) => statements,
+            Err(refusal) => {
+                let told = self
+                    .refuse(text, RequestId::next(), &refusal.into(), None)
+                    .await;
+                return self.fail_simple(told).await;
+            }
+        };
+        if statements.is_empty() {
+            self.script.local(EMPTY_QUERY);
+        }
+        for statement in statements.iter() {
+            match self.simple_statement(statement).await {
+                Ok(()) => {}
+                Err(Stop::Ended(ended)) => return Err(*ended),
+                Err(Stop::Told(mut told)) => {
+                    told.position = told.position.map(|at| at + statement.offset_chars);
+                    return self.fail_simple(*told).await;
+                }
+            }
+        }
+        self.ready().await
+    }
+
+    async fn simple_statement(&mut self, statement: &Statement) -> Result<(), Stop> {
+        let Statement { text, kind, .. } = statement;
+        if *kind != StatementKind::Query {
+            return self.other_statement(text, kind, true).await;
+        }
+        self.check_block()?;
+        let id = RequestId::next();
+        let started = Instant::now();
+        let decided = self.decide(text, id).await?;
+        if decided.rewrite.query.parameters() > 0 {
+            let error = Refusal::new(Reason::ParameterNotAllowed, "there is no parameter $1")
+                .hint("Send the values with Parse and Bind, or write them into the query.")
+                .into();
+            return Err(self
+                .refuse(text, id, &error, Some(&decided.standing))
+                .await
+                .into());
+        }
+        let request = self.open_request(id, started, text, Some(&decided), Vec::new());
+        let keep = decided.rewrite.comes_again();
+        let Some(lease) = &mut self.lease else {
+            return Err(Told::new("XX000", "no connection").into());
+        };
+        let query = &decided.rewrite.query;
+        let settings = decided.standing.settings();
+        let script = &mut self.script;
+        lease.become_principal(script, settings, self.settings.output())?;
+        let name = lease.prepare(script, query, &no_types(), keep)?;
+        lease.bind(
+            script,
+            "",
+            name,
+            query,
+            settings,
+            &Binding::default(),
+            false,
+        )?;
+        lease.describe_portal(script, "")?;
+        lease.execute(script, "", 0, request)?;
+        Ok(())
+    }
+
+    /// Decides a query and leases a connection for it; what is refused is recorded here.
+    pub(super) async fn decide(&mut self, text: &str, id: RequestId) -> Result<Decided, Stop> {
+        let known = self.standing.as_ref();
+        match self.gateway.decide(&self.caller, known, text).await {
+            Ok(decided) => {
+                self.lease_recorded(text, id, &decided).await?;
+                self.standing = Some(Arc::clone(&decided.standing));
+                Ok(decided)
+            }
+            Err((error, standing)) => Err(self
+                .refuse(text, id, &error, standing.as_ref())
+                .await
+                .into()),
+        }
+    }
+
+    /// Leases a connection; a request that gets none is recorded as refused.
+    pub(super) async fn lease_recorded(
+        &mut self,
+        text: &str,
+        id: RequestId,
+        decided: &Decided,
+    ) -> Result<(), Stop> {
+        match self.lease_for(&decided.standing).await {
+            Err(Stop::Told(told)) => {
+                let standing = Some(&decided.standing);
+                self.gateway
+                    .record_refused(id, &self.facts, &self.caller, text, standing, told.slug)
+                    .await;
+                Err(Stop::Told(told))
+            }
+            other => other,
+        }
+    }
+
+    /// Records a refused request; what to tell.
+    pub(super) async fn refuse(
+        &mut self,
+        text: &str,
+        id: RequestId,
+        error: &Error,
+        standing: Option<&Arc<crate::gateway::Standing>>,
+    ) -> Told {
+        let told = Told::of(error, Some(id));
+        self.gateway
+            .record_refused(id, &self.facts, &self.caller, text, standing, told.slug)
+            .await;
+        told
+    }
+}
+
+fn no_types() -> Arc<[u32]> {
+    Arc::from([])
+}

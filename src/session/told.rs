@@ -1,0 +1,129 @@
+//! What the client is told when something goes wrong: the fields of an ErrorResponse.
+
+use crate::audit::RequestId;
+use crate::error::{Error, Reason, Refusal};
+use crate::upstream::{Failure, UpstreamError};
+use std::borrow::Cow;
+
+/// An error as the client sees it (PostgreSQL manual, section 55.8).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// The SQLSTATE.
+    pub sqlstate: Cow<'static, str>,
+    /// One line.
+    pub message: String,
+    /// Which request it was, for the operator.
+    pub detail: Option<String>,
+    /// The next step.
+    pub hint: Option<String>,
+    /// In the caller's text, in characters, 1-based.
+    pub position: Option<u32>,
+    /// The session ends with it.
+    pub fatal: bool,
+    /// The stable slug of the audit.
+    pub slug: &'static str,
+}
+
+impl Told {
+    /// An error of the session's own.
+    pub(super) fn new(sqlstate: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            sqlstate: Cow::Borrowed(sqlstate),
+            message: message.into(),
+            detail: None,
+            hint: None,
+            position: None,
+            fatal: false,
+            slug: Reason::FeatureNotSupported.slug(),
+        }
+    }
+
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// A message that breaks the protocol; the session ends.
+    pub fn violation(message: impl Into<String>) -> Self {
+        Self {
+            fatal: true,
+            slug: Reason::ProtocolViolation.slug(),
+            ..Self::new(Reason::ProtocolViolation.sqlstate(), message)
+        }
+    }
+
+    /// A refusal that ends the connection, such as a failed login.
+    pub fn fatal(error: &Error) -> Self {
+        Self {
+            fatal: true,
+            ..Self::of(error, None)
+        }
+    }
+
+    /// The server goes down.
+    pub fn shutting_down() -> Self {
+        Self {
+            fatal: true,
+            ..Self::new("57P01", "the gate is shutting down")
+        }
+    }
+
+    pub(super) fn idle_in_transaction() -> Self {
+        Self {
+            fatal: true,
+            ..Self::new(
+                "25P03",
+                "terminating connection due to idle-in-transaction timeout",
+            )
+        }
+    }
+
+    /// A refusal in full, or a fault in general with the request's id; the fault's cause is logged.
+    pub fn of(error: &Error, request_id: Option<RequestId>) -> Self {
+        match error {
+            Error::Refused(refusal) => Self::refused(refusal),
+            Error::Failed(fault) => {
+                let request_id = request_id.unwrap_or_else(RequestId::next);
+                tracing::error!(%request_id, kind = fault.kind.slug(), cause = %fault.cause, "request failed");
+                Self {
+                    detail: Some(format!("request id {request_id}")),
+                    slug: fault.kind.slug(),
+                    ..Self::new(fault.kind.sqlstate(), fault.kind.message()).hint(fault.kind.hint())
+                }
+            }
+        }
+    }
+
+    pub(super) fn refused(refusal: &Refusal) -> Self {
+        Self {
+            hint: refusal.hint.clone(),
+            position: refusal.position,
+            slug: refusal.reason.slug(),
+            ..Self::new(refusal.reason.sqlstate(), refusal.message.clone())
+        }
+    }
+
+    fn upstream(error: UpstreamError) -> Self {
+        let UpstreamError {
+            sqlstate,
+            message,
+            hint,
+            internal: _,
+            fatal: _,
+            original: _,
+        } = error;
+        Self {
+            sqlstate: Cow::Owned(sqlstate),
+            hint,
+            ..Self::new("XX000", message)
+        }
+    }
+
+    pub(super) fn failure(failure: Failure, request_id: Option<RequestId>) -> Self {
+        match failure {
+            Failure::Upstream(error) | Failure::Setting(error) => Self::upstream(error),
+            Failure::Limit(refusal) => Self::refused(&refusal),
+            Failure::Fault(fault) => Self::of(&Error::Failed(fault), request_id),
+        }
+    }
+}

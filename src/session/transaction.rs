@@ -1,0 +1,210 @@
+//! Transactions: every one is read only, whatever the client asks for.
+
+use super::Session;
+use super::answer::Answer;
+use super::pipeline::Stop;
+use crate::sql::statement::{Isolation, StatementKind};
+use crate::upstream::TransactionCommand;
+
+/// The transaction block as the client sees it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Block {
+    open: bool,
+    failed: bool,
+    /// The connection it was on is gone: it can only be rolled back, here.
+    lost: bool,
+}
+
+impl Block {
+    /// ReadyForQuery's status of a failed transaction.
+    pub(super) const FAILED: u8 = b'E';
+
+    /// ReadyForQuery's status.
+    pub(super) fn status(self) -> u8 {
+        match self {
+            Block { failed: true, .. } | Block { lost: true, .. } => Self::FAILED,
+            Block { open: true, .. } => b'T',
+            Block { open: false, .. } => b'I',
+        }
+    }
+
+    pub(super) fn open(self) -> bool {
+        self.open
+    }
+
+    /// An error was told.
+    pub(super) fn fail(&mut self) {
+        self.failed = self.open;
+    }
+
+    /// ReadyForQuery came from the database.
+    pub(super) fn follow(&mut self, status: u8) {
+        if self.lost {
+            return;
+        }
+        match status {
+            b'I' => *self = Self::default(),
+            b'E' => {
+                self.open = true;
+                self.failed = true;
+            }
+            _ => self.open = true,
+        }
+    }
+
+    pub(super) fn connection_lost(&mut self) {
+        self.lost = self.open;
+    }
+}
+
+/// What the session remembers for transactions to come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Characteristics {
+    pub(super) isolation: Option<Isolation>,
+    pub(super) deferrable: bool,
+}
+
+impl Session {
+    /// Runs a transaction statement; `None` = it is not one.
+    pub(super) async fn transaction(
+        &mut self,
+        kind: &StatementKind,
+        request: usize,
+    ) -> Option<Result<(), Stop>> {
+        let command = match kind {
+            StatementKind::Begin {
+                isolation,
+                read_only: _,
+                deferrable,
+            } => {
+                if self.block.open {
+                    // PostgreSQL warns and goes on.
+                    return Some(self.complete_locally("BEGIN", request));
+                }
+                let defaults = self.settings.characteristics();
+                TransactionCommand::Begin {
+                    isolation: isolation.or(defaults.isolation),
+                    deferrable: deferrable.unwrap_or(defaults.deferrable),
+                }
+            }
+            StatementKind::Commit { chain } if self.block.failed || self.block.lost => {
+                TransactionCommand::Rollback { chain: *chain }
+            }
+            StatementKind::Commit { chain } => TransactionCommand::Commit { chain: *chain },
+            StatementKind::Rollback { chain } => TransactionCommand::Rollback { chain: *chain },
+            StatementKind::Savepoint(name) => TransactionCommand::Savepoint(name.clone()),
+            StatementKind::Release(name) => TransactionCommand::Release(name.clone()),
+            StatementKind::RollbackTo(name) => TransactionCommand::RollbackTo(name.clone()),
+            StatementKind::SetTransaction {
+                isolation,
+                read_only: _,
+                deferrable,
+            } => {
+                if !self.block.open {
+                    return Some(self.complete_locally("SET", request));
+                }
+                TransactionCommand::SetTransaction {
+                    isolation: *isolation,
+                    deferrable: deferrable.unwrap_or(false),
+                }
+            }
+            _ => return None,
+        };
+        Some(self.transaction_command(command, request).await)
+    }
+
+    async fn transaction_command(
+        &mut self,
+        command: TransactionCommand,
+        request: usize,
+    ) -> Result<(), Stop> {
+        let ending = match command {
+            TransactionCommand::Commit { chain } => Some(("COMMIT", chain)),
+            TransactionCommand::Rollback { chain } => Some(("ROLLBACK", chain)),
+            _ => None,
+        };
+        if let Some((tag, chain)) = ending {
+            let Block { open, lost, .. } = self.block;
+            let committed = tag == "COMMIT";
+            if open || lost {
+                for (name, value) in self.settings.end_transaction(committed) {
+                    self.script
+                        .local(Answer::bytes(|a| a.parameter(name, &value)));
+                }
+            }
+            self.block = Block {
+                open: chain && !lost,
+                ..Block::default()
+            };
+            // Nothing to end in the database: PostgreSQL warns and goes on.
+            if !open || lost {
+                return self.complete_locally(tag, request);
+            }
+        } else {
+            self.check_block_for(&command)?;
+        }
+        self.lease_any().await?;
+        if let Some(lease) = &mut self.lease {
+            lease.transaction(&mut self.script, &command, request)?;
+        }
+        match command {
+            TransactionCommand::Begin { .. } => {
+                self.block.open = true;
+                self.settings.begin_transaction();
+            }
+            TransactionCommand::RollbackTo(_) => self.block.failed = false,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn check_block_for(&self, command: &TransactionCommand) -> Result<(), Stop> {
+        match command {
+            TransactionCommand::RollbackTo(_) if !self.block.lost => Ok(()),
+            _ => Ok(self.check_block()?),
+        }
+    }
+
+    /// A command that changes nothing in the database.
+    pub(super) fn complete_locally(&mut self, tag: &str, request: usize) -> Result<(), Stop> {
+        self.script.local(Answer::bytes(|a| a.complete(tag)));
+        self.script.complete_request(request);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_block_follows_errors_and_the_database() {
+        let mut block = Block::default();
+        block.fail();
+        assert_eq!(block.status(), b'I', "outside a block nothing can fail");
+        block.follow(b'T');
+        assert_eq!(block.status(), b'T');
+        block.fail();
+        assert_eq!(block.status(), b'E');
+        block.follow(b'T');
+        assert_eq!(
+            block.status(),
+            b'E',
+            "a failure of ours outlives the database's T"
+        );
+        block.follow(b'I');
+        assert_eq!(block.status(), b'I');
+    }
+
+    #[test]
+    fn a_lost_connection_leaves_a_failed_block_only_if_one_was_open() {
+        let mut block = Block::default();
+        block.connection_lost();
+        assert_eq!(block.status(), b'I');
+        block.follow(b'T');
+        block.connection_lost();
+        assert_eq!(block.status(), b'E');
+        block.follow(b'I');
+        assert_eq!(block.status(), b'E', "only the client's ROLLBACK ends it");
+    }
+}
