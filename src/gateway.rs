@@ -52,7 +52,6 @@ pub struct Parts {
 /// All stages of a request, put together.
 pub struct Gateway {
     parts: Parts,
-    options: Options,
     rewrites: Cache<RewriteKey, Arc<Rewrite>>,
     statements: Cache<Box<str>, Arc<[Statement]>>,
     sessions: Mutex<HashMap<i32, Cancellable>>,
@@ -133,6 +132,7 @@ pub struct SessionFacts {
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct RewriteKey {
     text: Box<str>,
+    types: Box<[u32]>,
     fingerprint: GrantsFingerprint,
 }
 
@@ -140,12 +140,13 @@ struct RewriteKey {
 #[derive(Hash)]
 struct RewriteLookup<'a> {
     text: &'a str,
+    types: &'a [u32],
     fingerprint: GrantsFingerprint,
 }
 
 impl Equivalent<RewriteKey> for RewriteLookup<'_> {
     fn equivalent(&self, key: &RewriteKey) -> bool {
-        self.text == &*key.text && self.fingerprint == key.fingerprint
+        self.text == &*key.text && self.types == &*key.types && self.fingerprint == key.fingerprint
     }
 }
 
@@ -157,10 +158,6 @@ struct Cancellable {
 impl Gateway {
     /// Puts the stages together.
     pub fn new(parts: Parts) -> Self {
-        let options = Options {
-            limits: parts.limits.clone(),
-            open_allowed: parts.open_allowed,
-        };
         // Both caches are bounded by bytes: a text may be large, an average one is not.
         let bytes = parts.limits.rewrites_max.saturating_mul(4096);
         let rewrites = Cache::builder()
@@ -177,7 +174,6 @@ impl Gateway {
             .build();
         Self {
             parts,
-            options,
             rewrites,
             statements,
             sessions: Mutex::default(),
@@ -186,7 +182,8 @@ impl Gateway {
 
     /// Decides one statement: who asks, what they may see, what they asked for.
     ///
-    /// `known` is the session's standing so far, kept if nothing changed.
+    /// `known` is the session's standing so far, kept if nothing changed; `types` are the declared types of
+    /// the text's parameters.
     ///
     /// # Errors
     /// A refusal or a fault, with the standing if it was known by then.
@@ -195,12 +192,13 @@ impl Gateway {
         caller: &Caller,
         known: Option<&Arc<Standing>>,
         text: &str,
+        types: &[u32],
     ) -> Result<Decided, (Error, Option<Arc<Standing>>)> {
         let standing = self
             .standing_of(caller, text, known)
             .await
             .map_err(|error| (error, None))?;
-        match self.rewrite(text, &standing.grants) {
+        match self.rewrite(text, types, &standing.grants) {
             Ok(rewrite) => Ok(Decided { standing, rewrite }),
             Err(refusal) => Err((refusal.into(), Some(standing))),
         }
@@ -216,6 +214,7 @@ impl Gateway {
         caller: &Caller,
         known: Option<&Arc<Standing>>,
         text: &str,
+        types: &[u32],
         before: &Decided,
     ) -> Result<Decided, (Error, Option<Arc<Standing>>)> {
         let standing = self
@@ -226,7 +225,7 @@ impl Gateway {
             let rewrite = Arc::clone(&before.rewrite);
             return Ok(Decided { standing, rewrite });
         }
-        match self.rewrite(text, &standing.grants) {
+        match self.rewrite(text, types, &standing.grants) {
             Ok(rewrite) => Ok(Decided { standing, rewrite }),
             Err(refusal) => Err((refusal.into(), Some(standing))),
         }
@@ -296,18 +295,30 @@ impl Gateway {
     }
 
     /// The verified query of a text under these grants, from the cache if it was asked for before.
-    fn rewrite(&self, text: &str, grants: &Grants) -> Result<Arc<Rewrite>, Refusal> {
-        let fingerprint = grants.fingerprint();
-        if let Some(rewrite) = self.rewrites.get(&RewriteLookup { text, fingerprint }) {
+    fn rewrite(&self, text: &str, types: &[u32], grants: &Grants) -> Result<Arc<Rewrite>, Refusal> {
+        let lookup = RewriteLookup {
+            text,
+            types,
+            fingerprint: grants.fingerprint(),
+        };
+        if let Some(rewrite) = self.rewrites.get(&lookup) {
             return Ok(rewrite);
         }
+        let options = Options {
+            limits: self.parts.limits.clone(),
+            open_allowed: self.parts.open_allowed,
+            parameter_types: types.to_vec(),
+        };
         let rewrite = Arc::new(Rewrite {
-            query: sql::admit(text, grants, &self.options)?,
+            query: sql::admit(text, grants, &options)?,
             uses: AtomicU64::new(0),
         });
-        let text = text.into();
-        self.rewrites
-            .insert(RewriteKey { text, fingerprint }, Arc::clone(&rewrite));
+        let key = RewriteKey {
+            text: text.into(),
+            types: types.into(),
+            fingerprint: grants.fingerprint(),
+        };
+        self.rewrites.insert(key, Arc::clone(&rewrite));
         Ok(rewrite)
     }
 

@@ -57,7 +57,14 @@ impl Session {
     }
 
     async fn try_parse(&mut self, parse: Parse) -> Result<(), Stop> {
-        let Parse { name, text, types } = parse;
+        let Parse {
+            name,
+            text,
+            mut types,
+        } = parse;
+        while types.last() == Some(&0) {
+            types.pop();
+        }
         if name.is_empty() {
             self.statements.remove("");
         } else if self.statements.contains_key(&name) {
@@ -86,13 +93,9 @@ impl Session {
                 .hint(hint)
                 .into());
         }
-        let mut types = types;
         if let Kind::Query { decided, .. } = &kind {
             // Types beyond the caller's parameters would be said of the principal's.
             types.truncate(usize::from(decided.rewrite.query.parameters()));
-            while types.last() == Some(&0) {
-                types.pop();
-            }
         }
         let types: Arc<[u32]> = types.into();
         if let (Kind::Query { decided, .. }, Some(lease)) = (&kind, &mut self.lease) {
@@ -138,7 +141,7 @@ impl Session {
                     return Err(self.refuse(&statement.text, id, &error, None).await.into());
                 }
                 let decided = self
-                    .decide(&statement.text, id)
+                    .decide(&statement.text, types, id)
                     .await
                     .map_err(|stop| shift(stop, statement.offset_chars))?;
                 let text = statement.text;
@@ -198,7 +201,7 @@ impl Session {
             return Ok(());
         };
         self.check_block()?;
-        let decided = self.decide_again(text, decided).await?;
+        let decided = self.decide_again(text, &prepared.types, decided).await?;
         self.portal_number += 1;
         let name = format!("p{}", self.portal_number);
         let query = &decided.rewrite.query;
@@ -228,12 +231,17 @@ impl Session {
     }
 
     /// What was decided at Parse, if it still holds; decided afresh otherwise.
-    async fn decide_again(&mut self, text: &str, before: &Decided) -> Result<Decided, Stop> {
+    async fn decide_again(
+        &mut self,
+        text: &str,
+        types: &[u32],
+        before: &Decided,
+    ) -> Result<Decided, Stop> {
         let known = self.standing.as_ref().or(Some(&before.standing));
         let id = RequestId::next();
         match self
             .gateway
-            .decide_again(&self.caller, known, text, before)
+            .decide_again(&self.caller, known, text, types, before)
             .await
         {
             Ok(decided) => {
@@ -263,7 +271,7 @@ impl Session {
             return Ok(());
         };
         self.check_block()?;
-        let decided = self.decide_again(text, decided).await?;
+        let decided = self.decide_again(text, &prepared.types, decided).await?;
         if let Some(lease) = &mut self.lease {
             let script = &mut self.script;
             let query = &decided.rewrite.query;

@@ -48,7 +48,7 @@ impl Session {
         self.check_block()?;
         let id = RequestId::next();
         let started = Instant::now();
-        let decided = self.decide(text, id).await?;
+        let decided = self.decide(text, &[], id).await?;
         if decided.rewrite.query.parameters() > 0 {
             let error = Refusal::new(Reason::ParameterNotAllowed, "there is no parameter $1")
                 .hint("Send the values with Parse and Bind, or write them into the query.")
@@ -83,9 +83,14 @@ impl Session {
     }
 
     /// Decides a query and leases a connection for it; what is refused is recorded here.
-    pub(super) async fn decide(&mut self, text: &str, id: RequestId) -> Result<Decided, Stop> {
+    pub(super) async fn decide(
+        &mut self,
+        text: &str,
+        types: &[u32],
+        id: RequestId,
+    ) -> Result<Decided, Stop> {
         let known = self.standing.as_ref();
-        match self.gateway.decide(&self.caller, known, text).await {
+        match self.gateway.decide(&self.caller, known, text, types).await {
             Ok(decided) => {
                 self.lease_recorded(text, id, &decided).await?;
                 self.standing = Some(Arc::clone(&decided.standing));
