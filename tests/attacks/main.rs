@@ -10,6 +10,8 @@
 
 mod case;
 mod naive;
+mod grants;
+mod pure;
 #[path = "../support/mod.rs"]
 mod support;
 mod wire;

@@ -15,7 +15,9 @@ pub fn judge(text: &str, grants: &Grants, open_allowed: bool) -> Result<Vec<Stri
         open_allowed,
     };
     let mut finals = Vec::new();
-    for statement in split(text, &options.limits)? {
+    let statements = split(text, &options.limits)?;
+    if statements.is_empty() { return Ok(vec![admit(text, grants, &options)?.text().to_string()]); } // TMP
+    for statement in statements {
         match statement.kind {
             StatementKind::Query => {
                 finals.push(admit(&statement.text, grants, &options)?.text().to_string());
