@@ -7,19 +7,47 @@ use rowgate::policy::{
 
 /// Table, primary key, columns as `name type`.
 const TABLES: &[(&str, &str, &str)] = &[
-    ("customers", "id", "id int8,name text,department text,country text,email text,since date"),
+    (
+        "customers",
+        "id",
+        "id int8,name text,department text,country text,email text,since date",
+    ),
     ("departments", "name", "name text,city text,budget numeric"),
-    ("employees", "id", "id int8,name text,department text,title text,hired date"),
+    (
+        "employees",
+        "id",
+        "id int8,name text,department text,title text,hired date",
+    ),
     (
         "invoices",
         "id",
         "id int8,amount numeric,date date,department text,customer_id int8,note text",
     ),
-    ("ledger_any", "id", "id int8,amount numeric,department text,note text,code text"),
-    ("ledger_distinct", "id", "id int8,amount numeric,department text,note text,code text"),
-    ("ledger_exists", "id", "id int8,amount numeric,department text,note text,code text"),
-    ("ledger_in", "id", "id int8,amount numeric,department text,note text,code text"),
-    ("ledger_roles", "id", "id int8,amount numeric,department text,note text,code text"),
+    (
+        "ledger_any",
+        "id",
+        "id int8,amount numeric,department text,note text,code text",
+    ),
+    (
+        "ledger_distinct",
+        "id",
+        "id int8,amount numeric,department text,note text,code text",
+    ),
+    (
+        "ledger_exists",
+        "id",
+        "id int8,amount numeric,department text,note text,code text",
+    ),
+    (
+        "ledger_in",
+        "id",
+        "id int8,amount numeric,department text,note text,code text",
+    ),
+    (
+        "ledger_roles",
+        "id",
+        "id int8,amount numeric,department text,note text,code text",
+    ),
     ("permissions", "", "department text,allowed_role text"),
     (
         "transactions",
@@ -41,8 +69,10 @@ pub fn barrier() -> Grants {
 pub fn inline() -> Grants {
     grants(|name| {
         ShadowSource::Inline(InlineBody {
-            pieces: vec![format!("SELECT * FROM public.{name} WHERE $policy")
-                .replace("$policy", "department = 'HRM'")],
+            pieces: vec![
+                format!("SELECT * FROM public.{name} WHERE $policy")
+                    .replace("$policy", "department = 'HRM'"),
+            ],
             holes: Vec::new(),
         })
     })
@@ -54,7 +84,11 @@ fn grants(source: impl Fn(&str) -> ShadowSource) -> Grants {
         .map(|(name, key, columns)| GrantedTable {
             relation: RelationName::new("public", *name),
             columns: columns.split(',').map(column).collect(),
-            primary_key: key.split(',').filter(|k| !k.is_empty()).map(str::to_owned).collect(),
+            primary_key: key
+                .split(',')
+                .filter(|k| !k.is_empty())
+                .map(str::to_owned)
+                .collect(),
             source: source(name),
         })
         .collect();

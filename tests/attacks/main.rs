@@ -9,8 +9,9 @@
 //! A found hole becomes a case for good; no case is ever deleted.
 
 mod case;
-mod naive;
+mod gate;
 mod grants;
+mod naive;
 mod pure;
 #[path = "../support/mod.rs"]
 mod support;

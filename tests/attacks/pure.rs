@@ -16,7 +16,6 @@ pub fn judge(text: &str, grants: &Grants, open_allowed: bool) -> Result<Vec<Stri
     };
     let mut finals = Vec::new();
     let statements = split(text, &options.limits)?;
-    if statements.is_empty() { return Ok(vec![admit(text, grants, &options)?.text().to_string()]); } // TMP
     for statement in statements {
         match statement.kind {
             StatementKind::Query => {
@@ -69,11 +68,19 @@ fn every_case_is_refused_or_harmless_before_the_database() {
         ] {
             count += 1;
             if let Some(breach) = breach(&case, &grants, open) {
-                wrong.push(format!("{} [{mode}] {breach}\n    {:.200}", case.id, case.sql));
+                wrong.push(format!(
+                    "{} [{mode}] {breach}\n    {:.200}",
+                    case.id, case.sql
+                ));
                 break;
             }
         }
     }
     println!("{count} runs");
-    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }

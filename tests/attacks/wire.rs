@@ -170,28 +170,45 @@ impl Client {
     ) -> Result<Self, Answer> {
         let mut client = Self::open(address);
         client.send(&startup(parameters));
+        let seen = client.authenticate(password);
+        if seen.status().is_some() {
+            Ok(client)
+        } else {
+            Err(seen)
+        }
+    }
+
+    /// Answers what the server asks for after a start-up packet, up to ReadyForQuery, an error or the end.
+    pub fn authenticate(&mut self, password: &str) -> Answer {
         let mut seen = Answer::default();
         let mut scram = ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported());
         loop {
-            let Some((kind, body)) = client.message() else {
+            let Some((kind, body)) = self.message() else {
                 seen.closed = true;
-                return Err(seen);
+                return seen;
             };
             seen.messages.push((kind, body.clone()));
             match kind {
-                b'E' => return Err(seen),
-                b'Z' => return Ok(client),
+                b'E' | b'Z' => return seen,
                 b'R' => match u32::from_be_bytes(body[..4].try_into().unwrap()) {
-                    3 => client.send(&frame(b'p', &[password.as_bytes(), b"\0"].concat())),
+                    3 => self.send(&frame(b'p', &[password.as_bytes(), b"\0"].concat())),
                     10 => {
                         let first = scram.message();
                         let length = u32::try_from(first.len()).unwrap().to_be_bytes();
                         let name = SCRAM_SHA_256.as_bytes();
-                        client.send(&frame(b'p', &[name, b"\0", &length, first].concat()));
+                        self.send(&frame(b'p', &[name, b"\0", &length, first].concat()));
                     }
                     11 => {
-                        scram.update(&body[4..]).unwrap();
-                        client.send(&frame(b'p', scram.message()));
+                        if scram.update(&body[4..]).is_err() {
+                            return seen;
+                        }
+                        self.send(&frame(b'p', scram.message()));
+                    }
+                    12 => {
+                        assert!(
+                            scram.finish(&body[4..]).is_ok(),
+                            "the server does not know the password"
+                        );
                     }
                     _ => {}
                 },
@@ -229,6 +246,27 @@ impl Client {
             }
         }
         answer.closed = true;
+        answer
+    }
+
+    /// What comes until ReadyForQuery, the end, or two seconds of silence (which is no end).
+    pub fn drain(&mut self) -> Answer {
+        self.stream
+            .set_read_timeout(Some(Duration::from_secs(2)))
+            .unwrap();
+        let mut answer = Answer::default();
+        while let Some((kind, body)) = self.message() {
+            answer.messages.push((kind, body));
+            if kind == b'Z' {
+                break;
+            }
+        }
+        if answer.status().is_none() {
+            let mut byte = [0];
+            answer.closed =
+                matches!(self.stream.read(&mut byte), Ok(0)) || self.stream.peer_addr().is_err();
+        }
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
         answer
     }
 

@@ -50,14 +50,19 @@ fn cases() -> Vec<Case> {
         .iter()
         .flat_map(|path| {
             let text = std::fs::read_to_string(path).unwrap();
-            let file: File = toml::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            let file: File =
+                toml::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
             file.case
         })
         .collect()
 }
 
 /// The one statement of `sql`, admitted; a statement that is not a query is refused here.
-fn judge(sql: &str, grants: &rowgate::policy::Grants, open_allowed: bool) -> Result<VerifiedQuery, Refusal> {
+fn judge(
+    sql: &str,
+    grants: &rowgate::policy::Grants,
+    open_allowed: bool,
+) -> Result<VerifiedQuery, Refusal> {
     let options = Options {
         limits: Limits::default(),
         open_allowed,
@@ -75,7 +80,11 @@ fn judge(sql: &str, grants: &rowgate::policy::Grants, open_allowed: bool) -> Res
     }
 }
 
-fn wrong_with(case: &Case, outcome: Result<VerifiedQuery, Refusal>, sealed: bool) -> Option<String> {
+fn wrong_with(
+    case: &Case,
+    outcome: Result<VerifiedQuery, Refusal>,
+    sealed: bool,
+) -> Option<String> {
     match (outcome, &case.tables) {
         (Ok(query), Some(tables)) => {
             let mut read: Vec<String> = query.relations().iter().map(|r| r.name.clone()).collect();
@@ -91,7 +100,9 @@ fn wrong_with(case: &Case, outcome: Result<VerifiedQuery, Refusal>, sealed: bool
             }
         }
         (Ok(query), None) => Some(format!("was accepted: {}", query.text())),
-        (Err(refusal), Some(_)) => Some(format!("was refused: {} {refusal}", refusal.reason.slug())),
+        (Err(refusal), Some(_)) => {
+            Some(format!("was refused: {} {refusal}", refusal.reason.slug()))
+        }
         (Err(refusal), None) => {
             let state = refusal.reason.sqlstate();
             let hint = refusal.hint.clone().unwrap_or_default();
@@ -100,9 +111,19 @@ fn wrong_with(case: &Case, outcome: Result<VerifiedQuery, Refusal>, sealed: bool
             } else if !case.reason.iter().any(|r| r == refusal.reason.slug()) {
                 Some(format!("refused for {} ({refusal})", refusal.reason.slug()))
             } else if case.position.is_some() && refusal.position != case.position {
-                Some(format!("at {:?}, not {:?} ({refusal})", refusal.position, case.position))
-            } else if case.hint.as_ref().is_some_and(|word| !hint.contains(word.as_str())) {
-                Some(format!("hint {hint:?} does not say {:?} ({refusal})", case.hint))
+                Some(format!(
+                    "at {:?}, not {:?} ({refusal})",
+                    refusal.position, case.position
+                ))
+            } else if case
+                .hint
+                .as_ref()
+                .is_some_and(|word| !hint.contains(word.as_str()))
+            {
+                Some(format!(
+                    "hint {hint:?} does not say {:?} ({refusal})",
+                    case.hint
+                ))
             } else if hint.is_empty() {
                 Some(format!("no hint ({refusal})"))
             } else if hint.len() > 400 || refusal.message.len() > 300 {
@@ -132,5 +153,10 @@ fn every_case_is_answered_as_written() {
         }
     }
     println!("{} cases in three modes", all.len());
-    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }

@@ -34,7 +34,10 @@ async fn main() {
     };
     let mut all = BTreeMap::new();
     let (mut accepted, mut open, mut refused) = (0, 0, Vec::new());
-    for line in std::fs::read_to_string(Path::new(corpus).join("queries.jsonl")).unwrap().lines() {
+    for line in std::fs::read_to_string(Path::new(corpus).join("queries.jsonl"))
+        .unwrap()
+        .lines()
+    {
         let query: serde_json::Value = serde_json::from_str(line).unwrap();
         let database = query["db"].as_str().unwrap().to_owned();
         if !all.contains_key(&database) {
@@ -51,10 +54,16 @@ async fn main() {
     }
     refused.sort();
     for (why, id, sql) in &refused {
-        println!("{why}\t{id}\t{}", sql.split_whitespace().collect::<Vec<_>>().join(" "));
+        println!(
+            "{why}\t{id}\t{}",
+            sql.split_whitespace().collect::<Vec<_>>().join(" ")
+        );
     }
     let total = accepted + refused.len();
-    println!("accepted {accepted} of {total}, {open} of them open; refused {}", refused.len());
+    println!(
+        "accepted {accepted} of {total}, {open} of them open; refused {}",
+        refused.len()
+    );
 }
 
 fn judge(sql: &str, grants: &Grants) -> Result<Form, String> {
@@ -64,11 +73,12 @@ fn judge(sql: &str, grants: &Grants) -> Result<Form, String> {
     };
     let told = |r: rowgate::error::Refusal| format!("{}: {}", r.reason.slug(), r.message);
     let mut form = Form::Open;
-    if split(sql, &options.limits).map_err(told)?.is_empty() { return admit(sql, grants, &options).map_err(told).map(|q| q.form()); }
     for statement in split(sql, &options.limits).map_err(told)? {
         match statement.kind {
             StatementKind::Query => {
-                form = admit(&statement.text, grants, &options).map_err(told)?.form();
+                form = admit(&statement.text, grants, &options)
+                    .map_err(told)?
+                    .form();
             }
             other => return Err(format!("not a query: {other:?}")),
         }
@@ -79,10 +89,12 @@ fn judge(sql: &str, grants: &Grants) -> Result<Form, String> {
 async fn grants(corpus: &str, server: &str, database: &str) -> Grants {
     let text = std::fs::read_to_string(Path::new(corpus).join(database).join("policies.json"));
     let policies: serde_json::Value = serde_json::from_str(&text.unwrap()).unwrap();
-    let (client, connection) =
-        tokio_postgres::connect(&format!("{server} dbname={database}"), tokio_postgres::NoTls)
-            .await
-            .unwrap();
+    let (client, connection) = tokio_postgres::connect(
+        &format!("{server} dbname={database}"),
+        tokio_postgres::NoTls,
+    )
+    .await
+    .unwrap();
     tokio::spawn(connection);
     let rows = client.query(COLUMNS, &[]).await.unwrap();
     let mut tables = Vec::new();
@@ -104,8 +116,12 @@ async fn grants(corpus: &str, server: &str, database: &str) -> Grants {
         let mut columns = Vec::new();
         let mut key = BTreeMap::new();
         for row in &rows {
-            let (schema, name, column): (String, String, String) = (row.get(0), row.get(1), row.get(2));
-            if schema != relation.schema || name != relation.name || !visible.contains(&column.as_str()) {
+            let (schema, name, column): (String, String, String) =
+                (row.get(0), row.get(1), row.get(2));
+            if schema != relation.schema
+                || name != relation.name
+                || !visible.contains(&column.as_str())
+            {
                 continue;
             }
             let position: i32 = row.get(8);
