@@ -66,6 +66,7 @@ fn judge(
     let options = Options {
         limits: Limits::default(),
         open_allowed,
+        parameter_types: Vec::new(),
     };
     let mut statements = split(sql, &options.limits)?;
     let statement = statements.pop().expect("one statement");

@@ -70,6 +70,7 @@ fn judge(sql: &str, grants: &Grants) -> Result<Form, String> {
     let options = Options {
         limits: Limits::default(),
         open_allowed: true,
+        parameter_types: Vec::new(),
     };
     let told = |r: rowgate::error::Refusal| format!("{}: {}", r.reason.slug(), r.message);
     let mut form = Form::Open;
