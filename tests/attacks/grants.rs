@@ -100,6 +100,6 @@ fn column(text: &str) -> GrantedColumn {
     GrantedColumn {
         name: name.to_owned(),
         type_: ColumnType::builtin(type_),
-        plain: true,
+        plain: name != "email",
     }
 }

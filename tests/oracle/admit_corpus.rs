@@ -130,6 +130,7 @@ async fn grants(corpus: &str, server: &str, database: &str) -> Grants {
                 key.insert(position, column.clone());
             }
             columns.push(GrantedColumn {
+                plain: true,
                 name: column,
                 type_: ColumnType {
                     name: row.get(3),
