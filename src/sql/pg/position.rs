@@ -174,6 +174,7 @@ mod tests {
             ("SELECT a) FROM t", "without an opening one"),
             ("SELECT a FROM t WHERE b = ‘x y’", "plain quotes"),
             ("```sql SELECT 1```", "Markdown"),
+            ("SELECT ARRAY[a b] FROM t", "PostgreSQL's dialect"),
             ("SELECT a, FROM t", "comma before FROM"),
             ("SELECT 'it's' FROM t", "not closed"),
             ("SELEC 1", "PostgreSQL's dialect"),

@@ -47,14 +47,13 @@ pub(super) fn function<'a>(nodes: &'a [Node], grants: &Grants) -> Result<&'a str
         if lists::function(name).is_some() {
             return Ok(name);
         }
-    } else if let [_, name] = parts.as_slice() {
-        if grants
+    } else if let [schema, name] = parts.as_slice()
+        && grants
             .extra_functions()
             .iter()
-            .any(|extra| *extra == parts.join("."))
-        {
-            return Ok(name);
-        }
+            .any(|extra| extra.split_once('.') == Some((schema, name)))
+    {
+        return Ok(name);
     }
     let refusal = Refusal::new(
         Reason::FunctionNotAllowed,
