@@ -6,6 +6,7 @@ use crate::control::{Connector, Target, client_tls};
 use crate::install::{self, LoginKind, Severity};
 use crate::policy::Policy;
 use crate::provider::{Cached, FileProvider, Provider, Resolver, SqlProvider, SqlQueries, listen};
+use crate::upstream::{self, Pool, PoolOptions};
 use anyhow::{Context, bail};
 use secrecy::SecretString;
 use std::sync::Arc;
@@ -247,6 +248,37 @@ pub(super) async fn posture(config: &Config) -> anyhow::Result<()> {
 pub(super) async fn policy(config: &Config) -> anyhow::Result<Policy> {
     let client = connect(config, ControlLogin::Gate).await?;
     Ok(install::load_policy(&config.views, &client, config.enforcement).await?)
+}
+
+/// The pools queries run on: as the ordinary login, and as the superusers' if there is one.
+pub(super) fn pools(config: &Config) -> anyhow::Result<(Pool, Option<Pool>)> {
+    let pool = |login: ControlLogin| -> anyhow::Result<Pool> {
+        let upstream = &config.upstream;
+        let (user, password) = login.credentials(config)?;
+        let target = upstream::Target {
+            host: upstream.host.clone(),
+            port: upstream.port,
+            database: upstream.database.clone(),
+            user: user.to_owned(),
+            password: password.cloned(),
+            tls: client_tls(&upstream.tls)?,
+            connect_timeout: upstream.connect_timeout,
+            statement_ms_max: config.limits.statement_ms_max,
+            lock_ms_max: config.limits.lock_ms_max,
+            idle_in_transaction_ms_max: config.limits.idle_in_transaction_ms_max,
+        };
+        let options = PoolOptions {
+            size: upstream.pool_size,
+            wait: upstream.pool_wait,
+            prepared_max: config.limits.prepared_per_connection_max,
+        };
+        Pool::new(target, &options).map_err(|fault| fault.cause)
+    };
+    let superuser = config.upstream.superuser_user.as_ref();
+    let superuser = superuser
+        .map(|_| pool(ControlLogin::Superuser))
+        .transpose()?;
+    Ok((pool(ControlLogin::Gate)?, superuser))
 }
 
 /// TLS towards clients.
