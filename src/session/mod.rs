@@ -32,6 +32,7 @@ use pipeline::OpenRequest;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// A logged-in client's session.
 pub struct Session {
@@ -114,7 +115,7 @@ impl Session {
     }
 
     /// Talks until the client leaves, breaks the protocol, or `shutdown` says so between two pipelines.
-    pub async fn run(mut self, mut shutdown: tokio::sync::watch::Receiver<bool>) {
+    pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
         let ended = loop {
             match self.serve_buffered().await {
                 Ok(()) => {}
@@ -126,7 +127,7 @@ impl Session {
                     Ok(()) => {}
                     Err(ended) => break ended,
                 },
-                _ = shutdown.wait_for(|stop| *stop), if self.lease.is_none() => {
+                () = stopped(&mut shutdown), if self.lease.is_none() => {
                     break Ended::Fatal(Told::shutting_down());
                 }
             }
@@ -216,6 +217,11 @@ impl Session {
     fn limits(&self) -> &Limits {
         self.gateway.limits()
     }
+}
+
+/// Waits until it is time to stop; that is also when nobody is left who could say so.
+async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+    let _told_or_alone = shutdown.wait_for(|stop| *stop).await.is_ok();
 }
 
 fn fatal(told: Told) -> Ended {

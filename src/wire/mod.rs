@@ -61,7 +61,7 @@ pub async fn serve(
                     tracing::error!(%error, "a session ended by a panic");
                 }
             }
-            _ = shutdown.wait_for(|stop| *stop) => break,
+            () = stopped(&mut shutdown) => break,
         }
     }
     drop(listener);
@@ -90,4 +90,9 @@ async fn say_goodbye(stream: &mut (impl AsyncWriteExt + Unpin), told: &Told) {
         stream.shutdown().await
     };
     let _best_effort = tokio::time::timeout(Duration::from_secs(5), send).await;
+}
+
+/// Waits until it is time to stop; that is also when nobody is left who could say so.
+async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+    let _told_or_alone = shutdown.wait_for(|stop| *stop).await.is_ok();
 }
