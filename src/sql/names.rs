@@ -157,6 +157,19 @@ pub(super) fn near<'c>(
         .map(|(_, candidate)| candidate)
 }
 
+/// A name as a message shows it: one line, and no longer than an identifier can be.
+pub(super) fn shown(name: &str) -> String {
+    let mut shown: String = name
+        .chars()
+        .take(IDENTIFIER_BYTES_MAX)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    if name.chars().count() > IDENTIFIER_BYTES_MAX {
+        shown.push_str("...");
+    }
+    shown
+}
+
 /// `a, b, c`, cut with `...` at a length a hint can carry.
 pub(super) fn list<'c>(names: impl IntoIterator<Item = &'c str>) -> String {
     let mut out = String::new();

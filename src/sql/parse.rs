@@ -160,6 +160,15 @@ fn translate(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
             {
                 push_words(&mut out, span, &["IS", "NOT", "NULL"]);
             }
+            // `LIMIT ALL` is `LIMIT NULL` (SELECT reference page, "LIMIT Clause"); the printer would drop ALL.
+            Token::Word(word)
+                if word.keyword == Keyword::ALL
+                    && before
+                        .as_ref()
+                        .is_some_and(|token| is_word(token, &[Keyword::LIMIT])) =>
+            {
+                push_words(&mut out, span, &["NULL"]);
+            }
             Token::EOF | Token::Word(_) | Token::Whitespace(_) => out.push(token.clone()),
             // Any other token is itself; a token type is not syntax-tree input we judge.
             other => out.push(TokenWithSpan::new(other.clone(), span)),

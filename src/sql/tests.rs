@@ -80,6 +80,23 @@ fn tables_become_shadows() {
 }
 
 #[test]
+fn what_models_write_is_accepted() {
+    for text in [
+        "SELECT count(*) OVER w FROM invoices WINDOW w AS (ORDER BY id)",
+        "SELECT ROW(1, id), row(2) FROM invoices",
+        "SELECT id FROM invoices LIMIT ALL",
+        "SELECT date + make_interval(days => 3) FROM invoices",
+        "(WITH a AS (SELECT id FROM invoices) SELECT * FROM a) ORDER BY 1 LIMIT 3",
+        "SELECT id ISNULL, note NOTNULL FROM invoices",
+        "SELECT id FROM customers UNION ALL (TABLE sales.orders)",
+    ] {
+        run(text).unwrap_or_else(|refusal| panic!("{text}: {refusal:?}"));
+    }
+    let refusal = run(&format!("SELECT {}a", "a.".repeat(5000))).unwrap_err();
+    assert!(refusal.message.len() < 200, "{}", refusal.message.len());
+}
+
+#[test]
 fn two_readings_of_one_table_share_a_shadow() {
     let body = INVOICES.replace("AS (", "AS NOT MATERIALIZED (");
     becomes(

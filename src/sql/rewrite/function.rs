@@ -5,14 +5,14 @@ use super::super::names;
 use super::{PLAIN_SELECT, Rewriter, absent, off, other_dialect, unsupported};
 use crate::error::{Reason, Refusal};
 use sqlparser::ast::{
-    Function, FunctionArg, FunctionArgExpr, FunctionArgOperator, FunctionArgumentClause,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgOperator, FunctionArgumentClause,
     FunctionArgumentList, FunctionArguments, ObjectName, Spanned, WindowFrame, WindowFrameBound,
     WindowSpec, WindowType,
 };
 
 /// Calls that the grammar itself defines (manual, sections 9.18, 9.9.5, 4.2.12-13); none reads anything but
 /// its arguments.
-const GRAMMAR_FUNCTIONS: [&str; 11] = [
+const GRAMMAR_FUNCTIONS: [&str; 12] = [
     "array",
     "coalesce",
     "current_date",
@@ -24,6 +24,52 @@ const GRAMMAR_FUNCTIONS: [&str; 11] = [
     "localtime",
     "localtimestamp",
     "nullif",
+    "row",
+];
+
+/// What people write out of habit from other databases, and what PostgreSQL has for it.
+const HABITS: [(&str, &str); 29] = [
+    (
+        "charindex",
+        "Use position(part IN text) or strpos(text, part).",
+    ),
+    ("curdate", "Use CURRENT_DATE."),
+    ("date_add", "Write date + INTERVAL '1 day'."),
+    (
+        "date_diff",
+        "Subtract the dates: end_date - start_date gives days.",
+    ),
+    ("date_format", "Use to_char(date, 'YYYY-MM')."),
+    ("date_sub", "Write date - INTERVAL '1 day'."),
+    ("dateadd", "Write date + INTERVAL '1 day'."),
+    (
+        "datediff",
+        "Subtract the dates: end_date - start_date gives days.",
+    ),
+    ("datepart", "Use extract(year FROM date)."),
+    ("day", "Use extract(day FROM date)."),
+    ("getdate", "Use now() or CURRENT_DATE."),
+    ("group_concat", "Use string_agg(value, ', ')."),
+    ("if", "Use CASE WHEN condition THEN a ELSE b END."),
+    ("ifnull", "Use coalesce(a, b)."),
+    ("iif", "Use CASE WHEN condition THEN a ELSE b END."),
+    ("instr", "Use strpos(text, part)."),
+    ("isnull", "Use coalesce(a, b), or a IS NULL."),
+    ("json_extract", "Use -> and ->> to read JSON."),
+    ("len", "Use length(text)."),
+    ("listagg", "Use string_agg(value, ', ')."),
+    ("month", "Use extract(month FROM date)."),
+    ("nvl", "Use coalesce(a, b)."),
+    ("safe_divide", "Use a / NULLIF(b, 0)."),
+    ("strftime", "Use to_char(date, 'YYYY-MM')."),
+    ("str_to_date", "Use to_date(text, 'YYYY-MM-DD')."),
+    ("sysdate", "Use now() or CURRENT_DATE."),
+    (
+        "timestampdiff",
+        "Subtract the timestamps, then extract(epoch FROM ...).",
+    ),
+    ("weekday", "Use extract(isodow FROM date)."),
+    ("year", "Use extract(year FROM date)."),
 ];
 
 impl Rewriter<'_> {
@@ -135,11 +181,16 @@ impl Rewriter<'_> {
     }
 
     fn function_refused(&self, name: &str, position: Option<u32>) -> Refusal {
-        let hint = match lists::near_function(name) {
-            Some(near) => format!("Did you mean {near}?"),
-            None => "Use PostgreSQL's built-in aggregates, text, number, date and JSON functions."
-                .to_owned(),
+        let habit = HABITS.iter().find(|(known, _)| *known == name);
+        let hint = match (habit, lists::near_function(name)) {
+            (Some((_, hint)), _) => (*hint).to_owned(),
+            (None, Some(near)) => format!("Did you mean {near}?"),
+            (None, None) => {
+                "Use PostgreSQL's built-in aggregates, text, number, date and JSON functions."
+                    .to_owned()
+            }
         };
+        let name = names::shown(name);
         Refusal::new(
             Reason::FunctionNotAllowed,
             format!("function {name} is not available here"),
@@ -190,19 +241,13 @@ impl Rewriter<'_> {
                     name: _,
                     arg,
                     operator,
+                }
+                | FunctionArg::ExprNamed {
+                    name: Expr::Identifier(_),
+                    arg,
+                    operator,
                 } => {
-                    match operator {
-                        FunctionArgOperator::RightArrow | FunctionArgOperator::Assignment => {}
-                        FunctionArgOperator::Equals
-                        | FunctionArgOperator::Colon
-                        | FunctionArgOperator::Value
-                        | FunctionArgOperator::Space => {
-                            return Err(other_dialect(
-                                "this way to name an argument",
-                                "Write name => value.",
-                            ));
-                        }
-                    }
+                    named_with(operator)?;
                     arg
                 }
                 FunctionArg::ExprNamed {
@@ -261,5 +306,19 @@ impl Rewriter<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// `name => value` and `name := value` (manual, section 4.3.2); other ways are other dialects'.
+fn named_with(operator: &FunctionArgOperator) -> Result<(), Refusal> {
+    match operator {
+        FunctionArgOperator::RightArrow | FunctionArgOperator::Assignment => Ok(()),
+        FunctionArgOperator::Equals
+        | FunctionArgOperator::Colon
+        | FunctionArgOperator::Value
+        | FunctionArgOperator::Space => Err(other_dialect(
+            "this way to name an argument",
+            "Write name => value.",
+        )),
     }
 }

@@ -126,7 +126,7 @@ impl<'g> Rewriter<'g> {
         };
         Refusal::new(
             Reason::RelationUnknown,
-            format!("relation \"{name}\" does not exist"),
+            format!("relation \"{}\" does not exist", names::shown(name)),
         )
         .hint(hint)
         .at(self.position(span))

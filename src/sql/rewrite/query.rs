@@ -346,7 +346,8 @@ impl Rewriter<'_> {
             having,
             named_window,
             qualify,
-            window_before_qualify,
+            // Only the order of WINDOW and QUALIFY in the print; QUALIFY is refused above.
+            window_before_qualify: _,
             value_table_mode,
             flavor,
         } = select;
@@ -377,11 +378,6 @@ impl Rewriter<'_> {
         empty(sort_by, "SORT BY", "Use ORDER BY.")?;
         absent(
             qualify,
-            "QUALIFY",
-            "Filter the window function in an outer query.",
-        )?;
-        off(
-            *window_before_qualify,
             "QUALIFY",
             "Filter the window function in an outer query.",
         )?;

@@ -460,7 +460,10 @@ impl<'g> Rewriter<'g> {
         };
         Refusal::new(
             Reason::RelationUnknown,
-            format!("missing FROM-clause entry for table \"{alias}\""),
+            format!(
+                "missing FROM-clause entry for table \"{}\"",
+                names::shown(alias)
+            ),
         )
         .hint(hint)
         .at(self.position(span))

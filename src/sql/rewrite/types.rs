@@ -162,7 +162,7 @@ impl Rewriter<'_> {
 }
 
 fn refused(name: &str) -> Refusal {
-    Refusal::new(Reason::CastNotAllowed, format!("type {name} is not available here")).hint(
+    Refusal::new(Reason::CastNotAllowed, format!("type {} is not available here", names::shown(name))).hint(
         "Cast to a built-in type: text, integer, bigint, numeric, double precision, date, timestamp, boolean, jsonb.",
     )
 }
