@@ -211,9 +211,19 @@ fn ends_operand(before: Option<&Token>) -> bool {
             Token::RParen | Token::RBracket | Token::Number(..) | Token::SingleQuotedString(_),
         ) => true,
         Some(Token::Placeholder(_)) => true,
-        Some(Token::Word(word)) => {
-            word.quote_style.is_some() || matches!(word.keyword, Keyword::NoKeyword | Keyword::END)
-        }
+        Some(Token::Word(word)) => !matches!(
+            word.keyword,
+            Keyword::SELECT
+                | Keyword::WHERE
+                | Keyword::AND
+                | Keyword::OR
+                | Keyword::NOT
+                | Keyword::ON
+                | Keyword::WHEN
+                | Keyword::THEN
+                | Keyword::ELSE
+                | Keyword::BY
+        ),
         Some(_) | None => false,
     }
 }
