@@ -1,6 +1,8 @@
 //! `rowgate.toml`: as written (`raw`) and as checked ([`Config`]). Only `app` and `cli` know it.
 
 mod check;
+mod logins;
+mod providers;
 mod raw;
 mod sections;
 #[cfg(test)]

@@ -1,0 +1,256 @@
+//! Logins, tokens and the statement token: `[logins]`, `[tokens]`, `[statement_token]`.
+
+use super::check::{Check, join};
+use super::raw;
+use crate::identity::{
+    IdentitySettings, Login, Proof, ScramVerifier, StatementToken, TokenAlgorithm, TokenKey,
+    TokenVerifier, valid_name,
+};
+use secrecy::ExposeSecret;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use toml::Table;
+
+pub(super) fn identity(check: &mut Check, top: &mut Table) -> IdentitySettings {
+    let (tokens, token_requires_tls) = tokens(check, top);
+    let mut logins = BTreeMap::new();
+    let mut section = check.table(top, "", "logins").unwrap_or_default();
+    let names: Vec<String> = section.keys().cloned().collect();
+    for name in names {
+        let path = format!("logins.{name}");
+        if !valid_name(&name) {
+            check.problem(
+                format!("logins.{name:?}"),
+                "is not a login name",
+                "Use 1 to 256 bytes without control or invisible characters.",
+            );
+        }
+        if let Some(table) = check.table(&mut section, "logins", &name)
+            && let Some(login) = login(check, &path, &name, table, tokens.is_some())
+        {
+            logins.insert(name, login);
+        }
+    }
+    for name in logins.keys() {
+        let speaks = |head: &str| {
+            logins
+                .get(head)
+                .is_some_and(|l: &Login| l.may_delegate || matches!(l.proof, Proof::Token))
+        };
+        if let Some((head, _)) = name.split_once('.')
+            && speaks(head)
+        {
+            let says = format!("could also mean that login \"{head}\" speaks for somebody");
+            check.problem(format!("logins.{name}"), says, "Rename one of the two.");
+        }
+    }
+    if logins.is_empty() && check.problems.is_empty() {
+        check.problem(
+            "logins",
+            "has no login, so nobody could connect",
+            "Add [logins.bob] with a password.",
+        );
+    }
+    let statement_token = statement_token(check, top, &logins, tokens.is_some());
+    IdentitySettings {
+        logins,
+        tokens,
+        token_requires_tls,
+        statement_token,
+    }
+}
+
+fn login(check: &mut Check, path: &str, name: &str, table: Table, tokens: bool) -> Option<Login> {
+    let had_proof = ["password", "scram", "token"]
+        .iter()
+        .any(|key| table.contains_key(*key));
+    let raw: raw::Login = check.section(path, table);
+    let proof = match (raw.password, raw.scram, raw.token) {
+        (Some(password), None, None | Some(false)) => {
+            let password = check.secret(&join(path, "password"), Some(password))?;
+            Some(Proof::Password(password))
+        }
+        (None, Some(scram), None | Some(false)) => {
+            let scram = check.secret(&join(path, "scram"), Some(scram))?;
+            match ScramVerifier::parse(scram.expose_secret()) {
+                Ok(verifier) => Some(Proof::Scram(verifier)),
+                Err(error) => {
+                    check.problem(
+                        join(path, "scram"),
+                        error,
+                        "Copy it from pg_authid.rolpassword.",
+                    );
+                    None
+                }
+            }
+        }
+        (None, None, Some(true)) => Some(Proof::Token),
+        _ if !had_proof => None,
+        (None, None, _) => None,
+        _ => {
+            check.problem(
+                path,
+                "has more than one way to prove itself",
+                "Keep one of password, scram and token.",
+            );
+            return None;
+        }
+    };
+    let is_token = matches!(proof, Some(Proof::Token));
+    let may_delegate = raw.may_delegate.unwrap_or(false);
+    if proof.is_none() {
+        check.problem(
+            path,
+            "has no usable way to prove itself",
+            "Give it password, scram, or token = true.",
+        );
+    }
+    if is_token && !tokens {
+        check.problem(
+            join(path, "token"),
+            "needs a [tokens] section that is right",
+            "Say there which tokens are accepted.",
+        );
+    }
+    if is_token && (may_delegate || raw.user_id.is_some()) {
+        check.problem(
+            path,
+            "shows tokens, so the token alone says for whom",
+            "Leave may_delegate and user_id out.",
+        );
+    }
+    if let Some(user_id) = &raw.user_id
+        && !valid_name(user_id)
+    {
+        check.problem(
+            join(path, "user_id"),
+            "is not a user id",
+            "Use 1 to 256 bytes without control or invisible characters.",
+        );
+    }
+    let own = (!may_delegate && !is_token).then(|| name.to_owned());
+    Some(Login {
+        proof: proof?,
+        user_id: raw.user_id.or(own),
+        may_delegate,
+        superuser: raw.superuser.unwrap_or(false),
+    })
+}
+
+fn tokens(check: &mut Check, top: &mut Table) -> (Option<TokenVerifier>, bool) {
+    let Some(mut table) = check.table(top, "", "tokens") else {
+        return (None, true);
+    };
+    let entries = check.tables(&mut table, "tokens", "keys");
+    let raw: raw::Tokens = check.section("tokens", table);
+    let audience = check.required(
+        "tokens.audience",
+        raw.audience.filter(|audience| !audience.is_empty()),
+        "Name this gate, such as \"rowgate\", so that a token made for another service is refused.",
+    );
+    let leeway = check.within("tokens.leeway_s", raw.leeway_s, 30, 0, 300);
+    let lifetime = check.within(
+        "tokens.lifetime_s_max",
+        raw.lifetime_s_max,
+        3_600,
+        1,
+        31_536_000,
+    );
+    let mut keys: Vec<TokenKey> = Vec::new();
+    for (index, entry) in entries.into_iter().enumerate() {
+        let path = format!("tokens.keys[{index}]");
+        if let Some(key) = token_key(check, &path, entry) {
+            if keys.iter().any(|known| known.id() == key.id()) {
+                check.problem(
+                    join(&path, "id"),
+                    "is another key's too",
+                    "Give each key its own id, the token's `kid`.",
+                );
+            }
+            keys.push(key);
+        }
+    }
+    if keys.is_empty() {
+        check.problem(
+            "tokens.keys",
+            "has no usable key",
+            "Add [[tokens.keys]] with algorithm and secret or public_key.",
+        );
+    }
+    let verifier = audience
+        .filter(|_| !keys.is_empty())
+        .map(|audience| TokenVerifier {
+            keys,
+            issuer: raw.issuer,
+            audience,
+            leeway: Duration::from_secs(leeway),
+            lifetime_max: Duration::from_secs(lifetime),
+        });
+    (verifier, raw.require_tls.unwrap_or(true))
+}
+
+fn token_key(check: &mut Check, path: &str, table: Table) -> Option<TokenKey> {
+    let raw: raw::TokenKey = check.section(path, table);
+    let key = join(path, "algorithm");
+    let hint = "Choose HS256, RS256, ES256 or EdDSA; each key serves exactly one.";
+    let name = check.required(key.clone(), raw.algorithm, hint)?;
+    let Some(algorithm) = TokenAlgorithm::parse(&name) else {
+        check.problem(
+            key,
+            format!("\"{name}\" is not an algorithm this gate accepts"),
+            hint,
+        );
+        return None;
+    };
+    let (field, material, other) = match algorithm {
+        TokenAlgorithm::Hs256 => ("secret", raw.secret, raw.public_key),
+        _ => ("public_key", raw.public_key, raw.secret),
+    };
+    let field = join(path, field);
+    if other.is_some() {
+        check.problem(path, format!("takes only {field} with {name}"), hint);
+    }
+    let material = check.required(field.clone(), material, "Give it as env:NAME or file:PATH.")?;
+    let material = check.secret(&field, Some(material))?;
+    TokenKey::new(raw.id, algorithm, &material)
+        .map_err(|error| {
+            check.problem(
+                field,
+                error,
+                "HS256 takes a long random secret, the others a public key as PEM.",
+            )
+        })
+        .ok()
+}
+
+fn statement_token(
+    check: &mut Check,
+    top: &mut Table,
+    logins: &BTreeMap<String, Login>,
+    tokens: bool,
+) -> StatementToken {
+    let table = check.table(top, "", "statement_token").unwrap_or_default();
+    let raw: raw::StatementToken = check.section("statement_token", table);
+    let enabled = raw.enabled.unwrap_or(false);
+    if enabled && !tokens {
+        check.problem(
+            "statement_token.enabled",
+            "needs a [tokens] section that is right",
+            "Say there which tokens are accepted.",
+        );
+    }
+    let allowed = raw.logins.unwrap_or_default();
+    for name in &allowed {
+        if !logins.contains_key(name) {
+            check.problem(
+                "statement_token.logins",
+                format!("\"{name}\" is not a login"),
+                "Name logins of [logins].",
+            );
+        }
+    }
+    StatementToken {
+        enabled,
+        logins: allowed,
+    }
+}
