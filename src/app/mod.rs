@@ -4,16 +4,17 @@ mod build;
 mod reload;
 
 use crate::config::{Config, Enforcement};
-use crate::gateway::{self, Gateway};
+use crate::gateway::{Gateway, Parts};
 use crate::identity::{Authenticator, Caller, Principal};
-use crate::wire;
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use reload::Reloader;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 pub use build::{ControlLogin, Providers, connect, providers};
@@ -31,18 +32,23 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
     ready: impl FnOnce(SocketAddr) + Send,
 ) -> anyhow::Result<()> {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let audit = Arc::new(build::audit(&config)?);
+    let providers = build::providers(&config.providers).await?;
     build::posture(&config).await?;
     let policy = Arc::new(ArcSwap::from_pointee(build::policy(&config).await?));
-    let authenticator = Authenticator::new(config.identity.clone());
-    let authenticator = Arc::new(ArcSwap::from_pointee(authenticator));
-    let providers = build::providers(&config.providers).await?;
+    let authenticator = Arc::new(ArcSwap::from_pointee(Authenticator::new(
+        config.identity.clone(),
+    )));
     let resolver = Arc::new(ArcSwap::from_pointee(providers.resolver()));
     let (pool, superuser_pool) = build::pools(&config)?;
-    let gateway = Arc::new(Gateway::new(gateway::Parts {
+    let gateway = Arc::new(Gateway::new(Parts {
         policy: Arc::clone(&policy),
         authenticator: Arc::clone(&authenticator),
         resolver: Arc::clone(&resolver),
-        audit: Arc::new(build::audit(&config)?),
+        audit: Arc::clone(&audit),
         pool,
         superuser_pool,
         limits: config.limits.clone(),
@@ -56,25 +62,32 @@ pub async fn serve(
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))?;
     let address = listener.local_addr()?;
-    let reloader = Reloader::new(config, policy, authenticator, resolver, providers)?;
-    let reloading = AbortOnDrop(tokio::spawn(reloader.run()).abort_handle());
-    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let reloader =
+        tokio::spawn(Reloader::new(config, policy, authenticator, resolver, providers)?.run());
+    tracing::info!(%address, "serving");
     ready(address);
-    let stopping = async move {
-        shutdown.await;
-        stop.send_replace(true);
-        // Kept until serving ends: a closed channel would say nothing.
-        stop.closed().await;
-    };
+    let (stop, stopped) = watch::channel(false);
+    let mut serving = pin!(crate::wire::serve(
+        listener,
+        gateway,
+        tls,
+        require_tls,
+        stopped
+    ));
     tokio::select! {
-        () = wire::serve(listener, gateway, tls, require_tls, stopped) => {}
-        () = stopping => {}
+        () = &mut serving => {}
+        () = shutdown => {
+            stop.send_replace(true);
+            serving.await;
+        }
     }
     drop(reloading);
+    audit.flush().await;
+    tracing::info!("stopped");
     Ok(())
 }
 
-/// Ends a task with the value.
+/// Ends a task with the value, also when serving is cancelled.
 struct AbortOnDrop(AbortHandle);
 
 impl Drop for AbortOnDrop {
