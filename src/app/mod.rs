@@ -62,18 +62,13 @@ pub async fn serve(
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))?;
     let address = listener.local_addr()?;
-    let reloader =
-        tokio::spawn(Reloader::new(config, policy, authenticator, resolver, providers)?.run());
+    let reloader = Reloader::new(config, policy, authenticator, resolver, providers)?;
+    let reloading = AbortOnDrop(tokio::spawn(reloader.run()).abort_handle());
     tracing::info!(%address, "serving");
     ready(address);
     let (stop, stopped) = watch::channel(false);
-    let mut serving = pin!(crate::wire::serve(
-        listener,
-        gateway,
-        tls,
-        require_tls,
-        stopped
-    ));
+    let serving = crate::wire::serve(listener, gateway, tls, require_tls, stopped);
+    let mut serving = pin!(serving);
     tokio::select! {
         () = &mut serving => {}
         () = shutdown => {
