@@ -4,9 +4,9 @@
 //! logins may use the schemas, read the views and call the functions, and hold nothing else. Objects are made *as*
 //! the owner, so that a schema or function somebody else put there first stops the run instead of being adopted.
 
+use super::InstallOptions;
 use super::introspect::{Introspection, ViewFacts};
 use super::state::{InstalledView, State};
-use super::{InstallOptions, Severity};
 use crate::policy::compose::{
     self, ALL, OPEN, SEALED, identifier, installed_name, literal, qualified,
 };
@@ -129,7 +129,7 @@ pub(super) fn write(
     for view in &planned {
         create(&mut out, view, state);
     }
-    strangers(&mut out, &planned, state, options);
+    strangers(&mut out, state, options);
     remember(&mut out);
     out.push_str("RESET ROLE;\n");
     out
@@ -383,7 +383,7 @@ fn create(out: &mut String, view: &Planned<'_>, state: &State) {
 }
 
 /// Rights on the schemas that somebody else was given.
-fn strangers(out: &mut String, _planned: &[Planned<'_>], state: &State, options: &InstallOptions) {
+fn strangers(out: &mut String, state: &State, options: &InstallOptions) {
     for (schema, _, grantees) in &state.schemas {
         for other in grantees
             .iter()
@@ -425,12 +425,4 @@ fn remember(out: &mut String) {
         "-- What PostgreSQL made of each view, so that a later change shows."
     );
     let _ = writeln!(out, "DO {};", dollar(&body));
-}
-
-/// How bad a relation is that stands in a schema of ours uncalled for.
-pub(super) fn severity_of_stranger(schema: &str) -> Severity {
-    match schema {
-        SEALED | OPEN | ALL => Severity::Warning,
-        _ => Severity::Note,
-    }
 }

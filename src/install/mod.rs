@@ -2,18 +2,20 @@
 //! permission views (`plan`, `apply`).
 
 mod catalog;
+mod check;
 mod ddl;
 mod introspect;
+mod posture;
 mod run;
 mod state;
 
-use crate::config::Enforcement;
-use crate::policy::{PermissionView, PolicyError};
+use crate::policy::PolicyError;
 use secrecy::SecretString;
 use std::fmt;
-use tokio_postgres::Client;
 
+pub use check::check;
 pub use introspect::{Introspection, introspect};
+pub use posture::posture;
 pub use run::{apply, load_policy, plan, policy_of, read_views};
 
 /// Why the policy could not be loaded, planned or applied.
@@ -128,33 +130,4 @@ pub enum LoginKind {
     Ordinary,
     /// Superusers' queries: `rowgate_all` only.
     Superuser,
-}
-
-/// Compares files and database: drift, duplicates, row-level security in the way. `client` is an
-/// administrator; nothing is changed. `role_samples` are the role combinations duplicates are looked for with.
-///
-/// # Errors
-/// When the files or the database cannot be read at all; what is merely wrong is a finding.
-pub async fn check(
-    _client: &mut Client,
-    _views: &[PermissionView],
-    _enforcement: Enforcement,
-    _options: &InstallOptions,
-    _role_samples: &[Vec<String>],
-) -> Result<Vec<Finding>, InstallError> {
-    Ok(Vec::new())
-}
-
-/// Looks at what the connected login may do. `Ok` = may serve, with warnings and notes; `Err` = refuse
-/// to serve, with everything found.
-///
-/// # Errors
-/// The findings, at least one of which is [`Severity::Error`].
-pub async fn posture(
-    _client: &Client,
-    _enforcement: Enforcement,
-    _kind: LoginKind,
-    _views: &[PermissionView],
-) -> Result<Vec<Finding>, Vec<Finding>> {
-    Ok(Vec::new())
 }

@@ -418,7 +418,7 @@ fn trim(raw: &str, line: usize, errors: &mut Errors<'_>) -> Option<(String, usiz
         errors.add(line, "the file holds a NUL character", "Remove it.");
         return None;
     }
-    let tokens = match pg_query::scan_tokens(raw) {
+    let tokens = match scan(raw) {
         Ok(tokens) => tokens,
         Err(error) => {
             let hint = "A quote or a comment does not end.";
@@ -447,6 +447,9 @@ fn trim(raw: &str, line: usize, errors: &mut Errors<'_>) -> Option<(String, usiz
 /// the same words.
 fn syntax_error_line(text: &str, message: &str) -> usize {
     let tokens = tokens(text);
+    if message.ends_with("at end of input") {
+        return lines_before(text, text.len());
+    }
     let fails = |count: usize| {
         let end = tokens
             .get(count.saturating_sub(1))
@@ -468,6 +471,12 @@ fn syntax_error_line(text: &str, message: &str) -> usize {
     lines_before(text, at)
 }
 
+/// PostgreSQL's tokens. `scan_tokens` of the same crate makes a slice of a null pointer where there are
+/// none (pg_query 18.1.0, query.rs:383), so this takes the way through protobuf.
+pub(crate) fn scan(text: &str) -> Result<Vec<ScanToken>, pg_query::Error> {
+    pg_query::scan(text).map(|result| result.tokens)
+}
+
 /// A token that is not a comment.
 struct Lexeme {
     range: Range<usize>,
@@ -475,7 +484,7 @@ struct Lexeme {
 }
 
 fn tokens(text: &str) -> Vec<Lexeme> {
-    let tokens = pg_query::scan_tokens(text).unwrap_or_default();
+    let tokens = scan(text).unwrap_or_default();
     tokens
         .iter()
         .filter(|token| !is_comment(token))

@@ -7,6 +7,7 @@
 
 use super::body::{
     Body, FromItem, PrincipalFunction, Spelling, TwoTables, append, empty, push, render_function,
+    scan,
 };
 use crate::policy::{
     ColumnType, InlineBody, PermissionView, RelationName, RoleColumn, quote_identifier,
@@ -84,7 +85,7 @@ pub(crate) fn identifier(name: &str) -> String {
         .bytes()
         .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
         && matches!(
-            pg_query::scan_tokens(name).as_deref(),
+            scan(name).as_deref(),
             Ok([token]) if token.token == pg_query::protobuf::Token::Ident as i32
         );
     if plain {
@@ -229,7 +230,11 @@ fn output(view: &PermissionView, column: &BodyColumn, spelling: Spelling, out: &
         None => push(out, &name),
     }
     if requires.is_some() {
-        push(out, " END");
+        // An untyped NULL would take the type modifier away: numeric(10,2) would become numeric.
+        push(
+            out,
+            &format!(" ELSE CAST(NULL AS {}) END", column.type_.display),
+        );
     }
     push(out, &format!(" AS {name}"));
 }

@@ -14,6 +14,7 @@ pub use grants::{
     ColumnType, GrantedColumn, GrantedTable, Grants, GrantsFingerprint, InlineBody, PrincipalField,
     RelationName, ShadowSource, TypeKind, quote_identifier,
 };
+pub(crate) use settings::array_literal;
 pub use settings::{PrincipalSettings, SET_PRINCIPAL};
 pub use snapshot::{Policy, PolicyColumn, PolicyVersion, PolicyView};
 pub(crate) use snapshot::{ViewSource, WholeTable, whole_table};

@@ -1,6 +1,6 @@
 //! "Did you mean": the nearest of a few known words.
 
-/// The candidate at most two edits from `word`, if one is nearer than all others; at most a third of
+/// The candidate at most two edits from `word`, if one is nearer than all others; at most half of
 /// the word may differ.
 pub(crate) fn near<'a>(
     word: &str,
@@ -10,7 +10,7 @@ pub(crate) fn near<'a>(
     candidates
         .into_iter()
         .map(|candidate| (distance(&word, &candidate.to_lowercase()), candidate))
-        .filter(|(edits, _)| *edits <= 2 && edits * 3 <= word.chars().count().max(3))
+        .filter(|(edits, _)| *edits <= 2 && edits * 2 <= word.chars().count().max(3))
         .min_by_key(|(edits, _)| *edits)
         .map(|(_, candidate)| candidate)
 }

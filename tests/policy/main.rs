@@ -4,3 +4,84 @@
 mod support;
 
 mod apply;
+mod attack;
+mod check;
+mod posture;
+mod principal;
+
+use rowgate::identity::{Findings, Principal};
+use rowgate::install::{self, InstallError, InstallOptions, Passwords};
+use rowgate::policy::{PermissionView, PrincipalSettings, SET_PRINCIPAL, parse_view_file};
+use std::collections::BTreeSet;
+use tokio_postgres::Client;
+
+/// Role names are the cluster's, so tests that change rights use roles of their own.
+fn options(tag: &str) -> InstallOptions {
+    InstallOptions {
+        owner: format!("owner_{tag}"),
+        login: format!("login_{tag}"),
+        superuser_login: Some(format!("super_{tag}")),
+        revoke_public: false,
+    }
+}
+
+fn view(file: &str, text: &str) -> PermissionView {
+    parse_view_file(file, text).unwrap_or_else(|errors| panic!("{errors:?}"))
+}
+
+async fn apply(admin: &mut Client, views: &[PermissionView], options: &InstallOptions) {
+    try_apply(admin, views, options)
+        .await
+        .unwrap_or_else(|error| panic!("{error}"));
+}
+
+async fn try_apply(
+    admin: &mut Client,
+    views: &[PermissionView],
+    options: &InstallOptions,
+) -> Result<(), InstallError> {
+    install::apply(admin, views, options, &Passwords::default()).await
+}
+
+fn principal(user: &str, roles: &[&str], permissions: &[&str]) -> Principal {
+    let roles = roles
+        .iter()
+        .map(|role| ((*role).to_owned(), BTreeSet::new()));
+    let findings = Findings {
+        roles: roles.collect(),
+        permissions: permissions.iter().map(|p| (*p).to_owned()).collect(),
+        ..Findings::default()
+    };
+    Principal::new(user, user, findings)
+}
+
+/// Runs `sql` as `role` for `principal`, as upstream does: settings and query in one transaction.
+/// One text per row, columns separated by `|`.
+async fn ask(admin: &mut Client, role: &str, principal: &Principal, sql: &str) -> Vec<String> {
+    let settings = PrincipalSettings::from(principal);
+    let transaction = admin.transaction().await.unwrap();
+    transaction
+        .batch_execute(&format!("SET LOCAL ROLE {role}"))
+        .await
+        .unwrap();
+    let [a, b, c, d, e] = settings.parameters();
+    transaction
+        .query(SET_PRINCIPAL, &[&a, &b, &c, &d, &e])
+        .await
+        .unwrap();
+    let rows = transaction
+        .simple_query(sql)
+        .await
+        .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    rows.iter()
+        .filter_map(|message| match message {
+            tokio_postgres::SimpleQueryMessage::Row(row) => Some(
+                (0..row.len())
+                    .map(|column| row.get(column).unwrap_or("NULL"))
+                    .collect::<Vec<_>>()
+                    .join("|"),
+            ),
+            _ => None,
+        })
+        .collect()
+}
