@@ -56,6 +56,11 @@ fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
 }
 
+/// As the private test of bytes, for characters.
+pub(crate) fn is_white(character: char) -> bool {
+    u8::try_from(character).is_ok_and(is_space)
+}
+
 fn starts_word(byte: u8) -> bool {
     byte.is_ascii_alphabetic() || byte == b'_' || byte >= 0x80
 }
@@ -215,7 +220,9 @@ pub(crate) struct Seen<'a> {
     pub(crate) first_word: Option<&'a str>,
     /// Whether anything but white space and comments stands behind a semicolon, or one stands first.
     pub(crate) several: bool,
-    /// Whether there is anything but white space, comments and semicolons.
+    /// Where the first statement ends: at its semicolon, if it has one.
+    pub(crate) semicolon: Option<usize>,
+    /// Whether there is nothing but white space, comments and semicolons.
     pub(crate) empty: bool,
 }
 
@@ -252,9 +259,10 @@ pub(crate) fn check<'a>(text: &'a str, limits: &Limits) -> Result<Seen<'a>, Refu
     let mut seen = Seen {
         first_word: None,
         several: false,
+        semicolon: None,
         empty: true,
     };
-    let mut ended = false;
+    let mut started = false;
     let mut count = Count::default();
     for token in tokens(text) {
         let piece = text.get(token.start..token.end).unwrap_or_default();
@@ -265,20 +273,19 @@ pub(crate) fn check<'a>(text: &'a str, limits: &Limits) -> Result<Seen<'a>, Refu
             continue;
         }
         if piece == ";" && count.levels.is_empty() {
-            ended = true;
+            seen.semicolon = seen.semicolon.or(Some(token.start));
             count = Count::default();
             continue;
         }
-        seen.several |= ended;
-        if seen.empty && piece != "(" {
-            seen.empty = false;
+        seen.several |= seen.semicolon.is_some();
+        seen.empty = false;
+        if !started && piece != "(" {
+            started = true;
             seen.first_word = (token.kind == Kind::Word).then_some(piece);
         }
         count.token(token.kind, piece);
         count.within(limits)?;
     }
-    // Parentheses alone are not nothing: let the grammar say what is wrong with them.
-    seen.empty &= count.tokens == 0;
     Ok(seen)
 }
 
@@ -500,6 +507,7 @@ mod tests {
             Seen {
                 first_word: Some("select"),
                 several: false,
+                semicolon: Some(18),
                 empty: false
             }
         );

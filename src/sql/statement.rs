@@ -3,8 +3,14 @@
 //! Only [`StatementKind::Query`] goes on to `admit`; the session answers the others itself, from the
 //! fields here, and forwards none of their text.
 
-use crate::error::Refusal;
+use super::{pg, scan};
+use crate::error::{Reason, Refusal};
 use crate::limits::Limits;
+use pg_query::NodeEnum;
+use pg_query::protobuf::{
+    DiscardMode, DiscardStmt, Node, RawStmt, TransactionStmt, TransactionStmtKind, VariableSetKind,
+    VariableSetStmt, VariableShowStmt, a_const,
+};
 
 /// One statement of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,22 +127,541 @@ pub enum StatementKind {
 
 /// Divides `text` into statements. An empty text, or one of comments and semicolons only, has none.
 ///
-/// # Errors
-/// `TooLarge` or `TooComplex` beyond the limits, `SyntaxError` where PostgreSQL's grammar stops.
-pub fn split(_text: &str, _limits: &Limits) -> Result<Vec<Statement>, Refusal> {
-    Ok(Vec::new())
-}
-
-/// Refuses a text whose size or shape could cost more than its answer, before any parser sees it.
+/// A text that is plainly one query is not parsed here, `admit` does that; its errors come from there.
 ///
 /// # Errors
-/// `TooLarge` and `TooComplex`.
-pub(super) fn check_bounds(text: &str, limits: &Limits) -> Result<(), Refusal> {
-    if text.len() > limits.sql_bytes_max {
-        return Err(
-            Refusal::new(crate::error::Reason::TooLarge, "the statement is too long")
-                .hint(format!("Send at most {} bytes.", limits.sql_bytes_max)),
-        );
+/// `TooLarge` or `TooComplex` beyond the limits, `SyntaxError` where PostgreSQL's grammar stops (then, as in
+/// PostgreSQL, none of the statements is run).
+pub fn split(text: &str, limits: &Limits) -> Result<Vec<Statement>, Refusal> {
+    let seen = scan::check(text, limits)?;
+    if seen.empty {
+        return Ok(Vec::new());
     }
-    Ok(())
+    let is_query = |word: &str| {
+        ["select", "with", "values", "table"]
+            .iter()
+            .any(|query| word.eq_ignore_ascii_case(query))
+    };
+    if !seen.several && seen.first_word.is_some_and(is_query) {
+        return Ok(vec![statement(
+            text,
+            0,
+            seen.semicolon.unwrap_or(text.len()),
+            StatementKind::Query,
+        )]);
+    }
+    pg::on_big_stack(|| {
+        let parsed = pg::statements(text)?;
+        if parsed.len() > limits.statements_max {
+            return Err(Refusal::new(
+                Reason::TooLarge,
+                format!(
+                    "there are {} statements, at most {} are allowed",
+                    parsed.len(),
+                    limits.statements_max
+                ),
+            )
+            .hint("Send them in several requests."));
+        }
+        let mut statements = Vec::with_capacity(parsed.len());
+        let mut before = 0;
+        for raw in &parsed {
+            let (start, end) = place(raw, text, before);
+            let words = text.get(start..end).unwrap_or_default();
+            statements.push(statement(text, start, end, kind(raw, words)));
+            before = end;
+        }
+        Ok(statements)
+    })
+}
+
+/// Checks the bounds of one statement before any parser sees it.
+///
+/// # Errors
+/// `TooLarge`, `TooComplex`, and `SyntaxError` for a null byte.
+pub(super) fn check_bounds(text: &str, limits: &Limits) -> Result<(), Refusal> {
+    scan::check(text, limits).map(|_| ())
+}
+
+/// Bytes `start..end` of the text without the white space around them, as a statement.
+fn statement(text: &str, start: usize, end: usize, kind: StatementKind) -> Statement {
+    let whole = text.get(start..end).unwrap_or_default();
+    let trimmed = whole.trim_start_matches(scan::is_white);
+    let start = start + (whole.len() - trimmed.len());
+    let before = text.get(..start).unwrap_or_default().chars().count();
+    Statement {
+        text: trimmed.trim_end_matches(scan::is_white).to_owned(),
+        offset_chars: u32::try_from(before).unwrap_or(u32::MAX),
+        kind,
+    }
+}
+
+/// Where a statement stands, its leading comments included (one may hold a token). libpg_query gives the
+/// first token and the length up to the semicolon, or 0 for the rest of the text.
+fn place(raw: &RawStmt, text: &str, before: usize) -> (usize, usize) {
+    let first = usize::try_from(raw.stmt_location).unwrap_or(before);
+    let end = match usize::try_from(raw.stmt_len) {
+        Ok(0) | Err(_) => text.len(),
+        Ok(length) => first + length,
+    };
+    let gap = text.get(before..first).unwrap_or_default();
+    let comments = scan::tokens(gap)
+        .filter(|token| gap.get(token.start..token.end) == Some(";"))
+        .last()
+        .map_or(0, |token| token.end);
+    (before + comments, end)
+}
+
+fn kind(raw: &RawStmt, words: &str) -> StatementKind {
+    let Some(node) = raw.stmt.as_ref().and_then(|stmt| stmt.node.as_ref()) else {
+        return not_a_read(words);
+    };
+    match node {
+        NodeEnum::SelectStmt(_) => StatementKind::Query,
+        NodeEnum::TransactionStmt(statement) => transaction(statement, words),
+        NodeEnum::VariableSetStmt(statement) => set(statement, words),
+        NodeEnum::VariableShowStmt(VariableShowStmt { name }) if name == "all" => {
+            StatementKind::ShowAll
+        }
+        NodeEnum::VariableShowStmt(VariableShowStmt { name }) => {
+            StatementKind::Show(name.to_lowercase())
+        }
+        NodeEnum::DiscardStmt(DiscardStmt { target })
+            if *target == DiscardMode::DiscardAll as i32 =>
+        {
+            StatementKind::DiscardAll
+        }
+        NodeEnum::DeallocateStmt(statement) if statement.isall => StatementKind::DeallocateAll,
+        NodeEnum::DeallocateStmt(statement) => StatementKind::Deallocate(statement.name.clone()),
+        NodeEnum::ClosePortalStmt(statement) if statement.portalname.is_empty() => {
+            StatementKind::CloseAll
+        }
+        NodeEnum::UnlistenStmt(statement) if statement.conditionname.is_empty() => {
+            StatementKind::UnlistenAll
+        }
+        NodeEnum::ExplainStmt(_) => not_supported(words, "Send the SELECT itself."),
+        NodeEnum::PrepareStmt(_) | NodeEnum::ExecuteStmt(_) => not_supported(
+            words,
+            "Send the SELECT itself, or prepare it through the protocol as client libraries do.",
+        ),
+        NodeEnum::DeclareCursorStmt(_) | NodeEnum::FetchStmt(_) | NodeEnum::ClosePortalStmt(_) => {
+            not_supported(
+                words,
+                "Send the SELECT itself; page with ORDER BY, LIMIT and OFFSET.",
+            )
+        }
+        NodeEnum::CopyStmt(copy)
+            if !copy.is_from && !copy.is_program && copy.filename.is_empty() =>
+        {
+            not_supported(words, "Send the SELECT itself.")
+        }
+        NodeEnum::ListenStmt(_) | NodeEnum::UnlistenStmt(_) | NodeEnum::NotifyStmt(_) => {
+            not_supported(
+                words,
+                "Ask again with SELECT; there are no notifications here.",
+            )
+        }
+        NodeEnum::DiscardStmt(_) => not_supported(words, "Send DISCARD ALL."),
+        NodeEnum::ConstraintsSetStmt(_) => {
+            not_supported(words, "Leave it out: nothing is written here.")
+        }
+        // Every other statement writes, defines, locks, runs code or administers.
+        _ => not_a_read(words),
+    }
+}
+
+fn not_a_read(words: &str) -> StatementKind {
+    StatementKind::Refused(
+        Refusal::new(
+            Reason::NotARead,
+            format!("{} is not allowed, this gate only reads", verb(words)),
+        )
+        .hint("Only SELECT is possible here."),
+    )
+}
+
+fn not_supported(words: &str, hint: &str) -> StatementKind {
+    StatementKind::Refused(
+        Refusal::new(
+            Reason::FeatureNotSupported,
+            format!("{} is not supported", verb(words)),
+        )
+        .hint(hint),
+    )
+}
+
+/// The first word of a statement, or two where one says little, in upper case.
+fn verb(words: &str) -> String {
+    let mut plain = scan::tokens(words)
+        .filter(|token| !matches!(token.kind, scan::Kind::Space | scan::Kind::Comment))
+        .map_while(|token| {
+            (token.kind == scan::Kind::Word)
+                .then(|| words.get(token.start..token.end))
+                .flatten()
+        })
+        .filter(|word| word.is_ascii() && word.len() <= 20)
+        .map(str::to_ascii_uppercase);
+    let Some(first) = plain.next() else {
+        return "the statement".to_owned();
+    };
+    match (first.as_str(), plain.next()) {
+        (
+            "CREATE" | "DROP" | "ALTER" | "SET" | "REFRESH" | "DISCARD" | "IMPORT" | "SECURITY",
+            Some(second),
+        ) => {
+            format!("{first} {second}")
+        }
+        ("WITH", _) => "a WITH query that writes".to_owned(),
+        _ => first,
+    }
+}
+
+/// The modes of a transaction.
+#[derive(Default)]
+struct Modes {
+    isolation: Option<Isolation>,
+    read_only: Option<bool>,
+    deferrable: Option<bool>,
+}
+
+/// The modes from the grammar's list; `None` if it holds something else.
+fn modes(options: &[Node]) -> Option<Modes> {
+    let mut modes = Modes::default();
+    for node in options {
+        let NodeEnum::DefElem(option) = node.node.as_ref()? else {
+            return None;
+        };
+        let value = constant(option.arg.as_deref()?)?;
+        match option.defname.as_str() {
+            "transaction_isolation" => {
+                modes.isolation = Some(match value.as_str() {
+                    "read committed" => Isolation::ReadCommitted,
+                    "read uncommitted" => Isolation::ReadUncommitted,
+                    "repeatable read" => Isolation::RepeatableRead,
+                    "serializable" => Isolation::Serializable,
+                    _ => return None,
+                });
+            }
+            "transaction_read_only" => modes.read_only = Some(value != "0"),
+            "transaction_deferrable" => modes.deferrable = Some(value != "0"),
+            _ => return None,
+        }
+    }
+    Some(modes)
+}
+
+fn transaction(statement: &TransactionStmt, words: &str) -> StatementKind {
+    use TransactionStmtKind as Kind;
+    let TransactionStmt {
+        kind,
+        options,
+        savepoint_name,
+        gid: _,
+        chain,
+        location: _,
+    } = statement;
+    let (name, chain) = (savepoint_name.clone(), *chain);
+    match Kind::try_from(*kind).unwrap_or(Kind::Undefined) {
+        Kind::TransStmtBegin | Kind::TransStmtStart => match modes(options) {
+            Some(Modes {
+                isolation,
+                read_only,
+                deferrable,
+            }) => StatementKind::Begin {
+                isolation,
+                read_only,
+                deferrable,
+            },
+            None => not_supported(words, "Send BEGIN with isolation level and READ ONLY only."),
+        },
+        Kind::TransStmtCommit => StatementKind::Commit { chain },
+        Kind::TransStmtRollback => StatementKind::Rollback { chain },
+        Kind::TransStmtSavepoint => StatementKind::Savepoint(name),
+        Kind::TransStmtRelease => StatementKind::Release(name),
+        Kind::TransStmtRollbackTo => StatementKind::RollbackTo(name),
+        Kind::TransStmtPrepare
+        | Kind::TransStmtCommitPrepared
+        | Kind::TransStmtRollbackPrepared
+        | Kind::Undefined => not_a_read(words),
+    }
+}
+
+fn set(statement: &VariableSetStmt, words: &str) -> StatementKind {
+    use VariableSetKind as Kind;
+    let VariableSetStmt {
+        kind,
+        name,
+        args,
+        jumble_args: _,
+        is_local,
+        location: _,
+    } = statement;
+    let (setting, local) = (name.to_lowercase(), *is_local);
+    match Kind::try_from(*kind).unwrap_or(Kind::Undefined) {
+        Kind::VarSetValue => match args.iter().map(constant).collect::<Option<Vec<_>>>() {
+            Some(values) => StatementKind::Set {
+                name: setting,
+                value: SetValue::Values(values),
+                local,
+            },
+            None => not_supported(words, "Give the value as a plain string or number."),
+        },
+        Kind::VarSetDefault => StatementKind::Set {
+            name: setting,
+            value: SetValue::Default,
+            local,
+        },
+        Kind::VarReset => StatementKind::Reset(setting),
+        Kind::VarResetAll => StatementKind::ResetAll,
+        Kind::VarSetMulti => match (name.as_str(), modes(args)) {
+            (
+                "TRANSACTION",
+                Some(Modes {
+                    isolation,
+                    read_only,
+                    deferrable,
+                }),
+            ) => StatementKind::SetTransaction {
+                isolation,
+                read_only,
+                deferrable,
+            },
+            (
+                "SESSION CHARACTERISTICS",
+                Some(Modes {
+                    isolation,
+                    read_only,
+                    deferrable,
+                }),
+            ) => StatementKind::SetSessionCharacteristics {
+                isolation,
+                read_only,
+                deferrable,
+            },
+            _ => not_supported(words, "Set the isolation level or READ ONLY only."),
+        },
+        Kind::VarSetCurrent | Kind::Undefined => {
+            not_supported(words, "Give the value as a plain string or number.")
+        }
+    }
+}
+
+/// A constant as text.
+fn constant(node: &Node) -> Option<String> {
+    let NodeEnum::AConst(constant) = node.node.as_ref()? else {
+        return None;
+    };
+    Some(match constant.val.as_ref()? {
+        a_const::Val::Ival(value) => value.ival.to_string(),
+        a_const::Val::Fval(value) => value.fval.clone(),
+        a_const::Val::Boolval(value) => value.boolval.to_string(),
+        a_const::Val::Sval(value) => value.sval.clone(),
+        a_const::Val::Bsval(value) => value.bsval.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split_default(text: &str) -> Result<Vec<Statement>, Refusal> {
+        split(text, &Limits::default())
+    }
+
+    fn kind_of(text: &str) -> StatementKind {
+        let mut statements =
+            split_default(text).unwrap_or_else(|refusal| panic!("{text}: {refusal}"));
+        assert_eq!(statements.len(), 1, "{text}");
+        statements.remove(0).kind
+    }
+
+    #[test]
+    fn a_text_is_divided_where_postgresql_divides_it() {
+        let text = "/*é*/ SELECT ';' ; -- two;\n;; begin ;/* tok */ select $$;$$\n; ";
+        let found: Vec<(String, u32, bool)> = split_default(text)
+            .unwrap()
+            .into_iter()
+            .map(|s| (s.text, s.offset_chars, s.kind == StatementKind::Query))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("/*é*/ SELECT ';'".to_owned(), 0, true),
+                ("begin".to_owned(), 30, false),
+                ("/* tok */ select $$;$$".to_owned(), 37, true),
+            ]
+        );
+        let one = split_default("  \n(SELECT 1) ;;  -- end").unwrap();
+        assert_eq!(
+            (one[0].text.as_str(), one[0].offset_chars, one.len()),
+            ("(SELECT 1)", 3, 1)
+        );
+        for empty in ["", " ", ";", "-- x", "/* ; */ ;;\n"] {
+            assert_eq!(split_default(empty), Ok(Vec::new()), "{empty}");
+        }
+    }
+
+    #[test]
+    fn what_clients_send_on_their_own_is_told_apart() {
+        let (isolation, read_only, deferrable) =
+            (Some(Isolation::RepeatableRead), Some(true), Some(false));
+        let values =
+            |values: &[&str]| SetValue::Values(values.iter().map(|&v| v.to_owned()).collect());
+        let set = |name: &str, value, local| StatementKind::Set {
+            name: name.to_owned(),
+            value,
+            local,
+        };
+        let name = || "a".to_owned();
+        for (text, kind) in [
+            (
+                "BEGIN",
+                StatementKind::Begin {
+                    isolation: None,
+                    read_only: None,
+                    deferrable: None,
+                },
+            ),
+            (
+                "START TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY, NOT DEFERRABLE",
+                StatementKind::Begin {
+                    isolation,
+                    read_only,
+                    deferrable,
+                },
+            ),
+            ("END", StatementKind::Commit { chain: false }),
+            ("COMMIT AND CHAIN", StatementKind::Commit { chain: true }),
+            ("ABORT", StatementKind::Rollback { chain: false }),
+            (
+                "ROLLBACK AND NO CHAIN",
+                StatementKind::Rollback { chain: false },
+            ),
+            ("SAVEPOINT A", StatementKind::Savepoint(name())),
+            ("RELEASE SAVEPOINT a", StatementKind::Release(name())),
+            ("ROLLBACK TO a", StatementKind::RollbackTo(name())),
+            (
+                "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY NOT DEFERRABLE",
+                StatementKind::SetTransaction {
+                    isolation,
+                    read_only,
+                    deferrable,
+                },
+            ),
+            (
+                "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE",
+                StatementKind::SetSessionCharacteristics {
+                    isolation: None,
+                    read_only: Some(false),
+                    deferrable: None,
+                },
+            ),
+            (
+                "SET DateStyle TO ISO, 'MDY'",
+                set("datestyle", values(&["iso", "MDY"]), false),
+            ),
+            (
+                "SET LOCAL extra_float_digits = 3",
+                set("extra_float_digits", values(&["3"]), true),
+            ),
+            (
+                "SET client_encoding TO '''utf-8'''",
+                set("client_encoding", values(&["'utf-8'"]), false),
+            ),
+            (
+                "SET NAMES 'UTF8'",
+                set("client_encoding", values(&["UTF8"]), false),
+            ),
+            (
+                "SET TIME ZONE 'UTC'",
+                set("timezone", values(&["UTC"]), false),
+            ),
+            (
+                "SET \"Search_Path\" TO DEFAULT",
+                set("search_path", SetValue::Default, false),
+            ),
+            (
+                "SET ROLE postgres",
+                set("role", values(&["postgres"]), false),
+            ),
+            (
+                "SHOW TRANSACTION ISOLATION LEVEL",
+                StatementKind::Show("transaction_isolation".to_owned()),
+            ),
+            (
+                "SHOW Server_Version",
+                StatementKind::Show("server_version".to_owned()),
+            ),
+            ("SHOW ALL", StatementKind::ShowAll),
+            ("RESET a", StatementKind::Reset(name())),
+            ("RESET ALL", StatementKind::ResetAll),
+            ("DISCARD ALL", StatementKind::DiscardAll),
+            ("DEALLOCATE ALL", StatementKind::DeallocateAll),
+            ("DEALLOCATE PREPARE a", StatementKind::Deallocate(name())),
+            ("CLOSE ALL", StatementKind::CloseAll),
+            ("UNLISTEN *", StatementKind::UnlistenAll),
+            ("TABLE t", StatementKind::Query),
+            ("VALUES (1)", StatementKind::Query),
+            ("(SELECT 1) UNION SELECT 2;", StatementKind::Query),
+        ] {
+            assert_eq!(kind_of(text), kind, "{text}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_refused_with_its_sqlstate_and_a_hint() {
+        for (state, texts) in [
+            (
+                "25006",
+                "INSERT INTO t VALUES (1)|UPDATE t SET a = 1|DELETE FROM t|TRUNCATE t|CREATE TABLE t (a int)|DROP TABLE t|\
+                 ALTER TABLE t ADD b int|GRANT SELECT ON t TO u|LOCK t|DO 'x'|CALL f()|COPY t FROM STDIN|COPY t FROM PROGRAM 'x'|\
+                 CREATE TABLE t AS SELECT 1|REFRESH MATERIALIZED VIEW v|VACUUM|ANALYZE t|CLUSTER|REINDEX TABLE t|COMMENT ON TABLE t IS 'x'|\
+                 CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'x'|ALTER SYSTEM SET a = 1|LOAD 'x'|CHECKPOINT|PREPARE TRANSACTION 'x'|\
+                 COMMIT PREPARED 'x'|MERGE INTO t USING u ON true WHEN MATCHED THEN DELETE|IMPORT FOREIGN SCHEMA a FROM SERVER b INTO c|\
+                 REASSIGN OWNED BY a TO b|SECURITY LABEL ON TABLE t IS 'x'|ALTER ROLE a SUPERUSER|CREATE EXTENSION dblink|\
+                 COPY t TO PROGRAM 'x'|COPY t TO '/tmp/x'",
+            ),
+            (
+                "0A000",
+                "EXPLAIN SELECT 1|EXPLAIN ANALYZE DELETE FROM t|PREPARE p AS SELECT 1|EXECUTE p|DECLARE c CURSOR FOR SELECT 1|FETCH c|\
+                 MOVE c|CLOSE c|COPY t TO STDOUT|COPY (SELECT 1) TO STDOUT|LISTEN a|NOTIFY a|UNLISTEN a|DISCARD PLANS|\
+                 SET TRANSACTION SNAPSHOT 'x'|SET x FROM CURRENT|SET TIME ZONE INTERVAL '1' HOUR|SET CONSTRAINTS ALL DEFERRED",
+            ),
+        ] {
+            for text in texts.split('|').map(str::trim) {
+                let StatementKind::Refused(refusal) = kind_of(text) else {
+                    panic!("{text}: not refused");
+                };
+                assert_eq!(refusal.reason.sqlstate(), state, "{text}");
+                let word = text.split_whitespace().next().unwrap();
+                assert!(
+                    refusal.message.starts_with(word),
+                    "{text}: {}",
+                    refusal.message
+                );
+                assert!(
+                    refusal.hint.is_some_and(|hint| hint.ends_with('.')),
+                    "{text}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_syntax_error_refuses_the_whole_text_at_its_place() {
+        let refusal = split_default("BEGIN; SELECT 'ä' FROM FROM t").unwrap_err();
+        assert_eq!(
+            (refusal.reason, refusal.position),
+            (Reason::SyntaxError, Some(24))
+        );
+        let limits = Limits {
+            statements_max: 2,
+            ..Limits::default()
+        };
+        assert_eq!(
+            split("BEGIN;BEGIN;BEGIN", &limits).unwrap_err().reason,
+            Reason::TooLarge
+        );
+        assert!(split("BEGIN;BEGIN;;", &limits).is_ok());
+    }
 }
