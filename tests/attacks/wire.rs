@@ -1,6 +1,8 @@
 //! A minimal client of the PostgreSQL protocol that keeps every byte it was sent, so that a test can
 //! look for a hidden value anywhere: rows, errors, notices, names.
 
+#![allow(dead_code, reason = "each test binary uses its own part of this")]
+
 use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -55,6 +57,22 @@ impl Answer {
             .filter(|(kind, _)| *kind == b'D')
             .map(|(_, body)| row(body))
             .collect()
+    }
+
+    /// The columns of the last result: name and type OID.
+    pub fn columns(&self) -> Vec<(String, u32)> {
+        let Some((_, body)) = self.messages.iter().rev().find(|(kind, _)| *kind == b'T') else {
+            return Vec::new();
+        };
+        let mut columns = Vec::new();
+        let mut rest = &body[2..];
+        while let Some(end) = rest.iter().position(|b| *b == 0) {
+            let name = String::from_utf8_lossy(&rest[..end]).into_owned();
+            let type_ = u32::from_be_bytes(rest[end + 7..end + 11].try_into().unwrap());
+            columns.push((name, type_));
+            rest = &rest[end + 19..];
+        }
+        columns
     }
 
     /// The transaction status of the last ReadyForQuery.
