@@ -4,7 +4,7 @@
 //! A translation here can be wrong only in the direction of refusal: what is printed back is compared,
 //! tree by tree, with libpg_query's reading of the caller's own text (`same_meaning`).
 
-use super::statement;
+use super::{pg, statement};
 use crate::error::{Reason, Refusal};
 use crate::limits::Limits;
 use sqlparser::ast::{Query, Statement};
@@ -76,14 +76,14 @@ fn several() -> Refusal {
 /// What libpg_query has to say about a text sqlparser could not read: its syntax error if there is one,
 /// else that the syntax is PostgreSQL's but not supported here.
 fn not_parsed(text: &str, limits: &Limits) -> Refusal {
-    match statement::split(text, limits) {
+    match pg::statements(text) {
         Err(refusal) => refusal,
-        Ok(statements) => match statements.into_iter().next().map(|s| s.kind) {
-            Some(statement::StatementKind::Refused(refusal)) => refusal,
-            Some(_) | None => {
-                Refusal::new(Reason::UnsupportedSyntax, "this syntax is not supported here")
-                    .hint("Write the query with plainer SQL: joins, subqueries, CASE, ordinary function calls.")
-            }
+        Ok(statements) if statements.len() > 1 => several(),
+        Ok(statements) => match statements.first() {
+            Some(statement) if pg::select(statement).is_none() => not_a_query(text, limits),
+            Some(_) | None => Refusal::new(Reason::UnsupportedSyntax, "this syntax is not supported here").hint(
+                "Write the query with plainer SQL: joins, subqueries, CASE, ordinary function calls.",
+            ),
         },
     }
 }

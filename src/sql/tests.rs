@@ -172,6 +172,7 @@ fn refusals_say_where_and_what_next() {
             8,
             "",
         ),
+        ("SELECT id, FROM invoices", Reason::SyntaxError, 12, ""),
         (
             "SELECT ctid FROM invoices",
             Reason::ColumnUnknown,
