@@ -117,7 +117,9 @@ pub struct Options {
 /// The result reads nothing but `grants`: every relation in it is a shadow or a WITH query over shadows, checked
 /// by two parsers; see the module documentation.
 pub fn admit(text: &str, grants: &Grants, options: &Options) -> Result<VerifiedQuery, Refusal> {
-    pg::on_big_stack(|| admit_here(text, grants, options))
+    pg::on_big_stack(|| {
+        admit_here(text, grants, options).map_err(|refusal| verify::clearer(text, refusal))
+    })
 }
 
 fn admit_here(text: &str, grants: &Grants, options: &Options) -> Result<VerifiedQuery, Refusal> {

@@ -12,6 +12,7 @@ mod nodes;
 mod shadows;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod walk;
 
 use super::pg::{self, canonical};
@@ -71,10 +72,31 @@ impl VerifiedQuery {
 
 /// Whether PostgreSQL's grammar reads the caller's text and what sqlparser printed back alike.
 ///
+/// Where the tokens are equal the trees are, and neither is made: then a text that PostgreSQL does not read
+/// is found by [`verify`], and [`clearer`] says where.
+///
 /// # Errors
 /// `SyntaxError` with a position if the caller's text does not parse, `MultipleStatements`, `NotARead` if it
 /// is not a query, and `ParsersDisagree` otherwise.
 pub(super) fn same_meaning(callers_text: &str, printed: &str) -> Result<(), Refusal> {
+    if tokens::equal(callers_text, printed) {
+        return Ok(());
+    }
+    same_tree(callers_text, printed)
+}
+
+/// The refusal of the caller's own text, if that is what is wrong, instead of a disagreement.
+pub(super) fn clearer(callers_text: &str, refusal: Refusal) -> Refusal {
+    if refusal.reason != Reason::ParsersDisagree {
+        return refusal;
+    }
+    same_tree(callers_text, callers_text)
+        .err()
+        .unwrap_or(refusal)
+}
+
+/// Whether libpg_query's trees are equal.
+fn same_tree(callers_text: &str, printed: &str) -> Result<(), Refusal> {
     pg::on_big_stack(|| {
         let callers = pg::statements(callers_text)?;
         let [statement] = callers.as_slice() else {
