@@ -97,7 +97,7 @@ impl Drop for AbortOnDrop {
 /// # Errors
 /// A provider that cannot answer.
 pub async fn principal(config: &Config, user_id: &str) -> anyhow::Result<Principal> {
-    let resolver = build::providers(&config.providers).await?.resolver();
+    let resolver = providers(&config.providers).await?.resolver();
     match resolver.principal(&Caller::assumed(user_id)).await {
         Ok(principal) => Ok(Principal::clone(&principal)),
         Err(crate::error::Error::Refused(refusal)) => Err(refusal.into()),

@@ -112,7 +112,7 @@ fn the_explained_file_is_right_with_and_without_its_examples() {
     );
     assert_eq!(
         format!("{:?}", config.limits),
-        format!("{:?}", crate::limits::Limits::default()),
+        format!("{:?}", Limits::default()),
         "the file shows the defaults, all of them"
     );
     let shown = text.lines().skip_while(|line| *line != "#[limits]").count() - 1;

@@ -122,7 +122,7 @@ fn sign_raw(header: &str, payload: &str, key: &[u8]) -> String {
         encode(header.as_bytes()),
         encode(payload.as_bytes())
     );
-    let signature = super::scram::hmac_sha256(key, &[text.as_bytes()]);
+    let signature = scram::hmac_sha256(key, &[text.as_bytes()]);
     format!("{text}.{}", encode(&signature))
 }
 

@@ -181,8 +181,7 @@ impl Grants {
         tables.sort_by(|a, b| a.relation.cmp(&b.relation));
         // `Debug` of plain data is a faithful, unambiguous rendering: strings are quoted and escaped.
         let digest = Sha256::digest(format!("{tables:?}{search_path:?}{extra_functions:?}"));
-        let mut fingerprint = [0; 16];
-        fingerprint.copy_from_slice(&digest[..16]);
+        let fingerprint = digest.first_chunk().copied().unwrap_or_default();
         Self {
             tables,
             search_path,

@@ -148,7 +148,7 @@ static LIST: &[Listed] = &[
 ];
 
 /// A change to be reported by ParameterStatus: the name as PostgreSQL writes it, and the value.
-pub type Change = (&'static str, String);
+pub(crate) type Change = (&'static str, String);
 
 /// One session's settings.
 #[derive(Debug, Clone)]

@@ -58,10 +58,7 @@ pub(super) fn fold(ident: &Ident, position: Option<u32>) -> Result<String, Refus
 ///
 /// # Errors
 /// Refuses names with function parts (other dialects).
-pub(super) fn parts<'n>(
-    name: &'n ObjectName,
-    position: Option<u32>,
-) -> Result<Vec<&'n Ident>, Refusal> {
+pub(super) fn parts(name: &ObjectName, position: Option<u32>) -> Result<Vec<&Ident>, Refusal> {
     name.0
         .iter()
         .map(|part| match part {
@@ -112,7 +109,7 @@ pub(super) struct Source {
 
 impl Source {
     /// Notes where each line starts, in characters.
-    pub fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         let mut line_starts = vec![0];
         let mut count = 0;
         for character in text.chars() {
@@ -125,7 +122,7 @@ impl Source {
     }
 
     /// The 1-based character position of a span's start; `None` for made-up spans.
-    pub fn position(&self, span: Span) -> Option<u32> {
+    pub(crate) fn position(&self, span: Span) -> Option<u32> {
         let Location { line, column } = span.start;
         let start = self
             .line_starts

@@ -343,10 +343,11 @@ impl Count {
                     chain: 0,
                 });
             }
-            _ if kind == Kind::Word && piece.eq_ignore_ascii_case("end") => {
-                if self.levels.last().is_some_and(|level| level.case) {
-                    self.pop();
-                }
+            _ if kind == Kind::Word
+                && piece.eq_ignore_ascii_case("end")
+                && self.levels.last().is_some_and(|level| level.case) =>
+            {
+                self.pop();
             }
             _ if kind == Kind::Operator || kind == Kind::Word && chains(piece) => {
                 *self.chain_mut() += 1;
@@ -423,7 +424,7 @@ mod tests {
     fn kinds(text: &str) -> Vec<(Kind, &str)> {
         tokens(text)
             .filter(|token| token.kind != Kind::Space)
-            .map(|token| (token.kind, &text[token.start..token.end]))
+            .map(|token| (token.kind, text.get(token.start..token.end).unwrap()))
             .collect()
     }
 

@@ -17,7 +17,7 @@ pub(super) enum Columns {
 
 impl Columns {
     /// Whether a column may exist.
-    pub fn may_have(&self, name: &str) -> bool {
+    pub(crate) fn may_have(&self, name: &str) -> bool {
         match self {
             Columns::Known(names) => names.iter().any(|known| known == name),
             Columns::Unknown => true,
@@ -25,7 +25,7 @@ impl Columns {
     }
 
     /// These columns with the first ones renamed, as a column alias list does.
-    pub fn renamed(self, aliases: &[String]) -> Columns {
+    pub(crate) fn renamed(self, aliases: &[String]) -> Columns {
         match self {
             Columns::Known(mut names) => {
                 for (name, alias) in names.iter_mut().zip(aliases) {
@@ -97,7 +97,7 @@ pub(super) struct Scopes<'g> {
 
 impl<'g> Scopes<'g> {
     /// The caller's CTE a plain name means here.
-    pub fn cte(&self, name: &str) -> Option<&CteEntry> {
+    pub(crate) fn cte(&self, name: &str) -> Option<&CteEntry> {
         self.ctes
             .iter()
             .rev()
@@ -106,7 +106,7 @@ impl<'g> Scopes<'g> {
     }
 
     /// The innermost FROM item with this alias: frame index and item index.
-    pub fn item(&self, alias: &str) -> Option<(usize, usize)> {
+    pub(crate) fn item(&self, alias: &str) -> Option<(usize, usize)> {
         self.frames
             .iter()
             .enumerate()
@@ -118,7 +118,7 @@ impl<'g> Scopes<'g> {
     }
 
     /// Where an unqualified column name is found.
-    pub fn column(&self, name: &str) -> Found {
+    pub(crate) fn column(&self, name: &str) -> Found {
         for (frame_index, frame) in self.frames.iter().enumerate().rev() {
             let mut certain = frame.items.iter().enumerate().filter(|(_, item)| {
                 matches!(item.columns, Columns::Known(_)) && item.columns.may_have(name)
@@ -147,7 +147,7 @@ impl<'g> Scopes<'g> {
     }
 
     /// Every column name that is certain to exist somewhere in scope, innermost first.
-    pub fn known_columns(&self) -> Vec<&str> {
+    pub(crate) fn known_columns(&self) -> Vec<&str> {
         let mut names = Vec::new();
         for item in self
             .frames
@@ -167,7 +167,7 @@ impl<'g> Scopes<'g> {
     }
 
     /// Notes a use of a column for the GROUP BY completion of its level.
-    pub fn record(&mut self, frame: usize, item: usize, column: &str) {
+    pub(crate) fn record(&mut self, frame: usize, item: usize, column: &str) {
         if let Some(frame) = self.frames.get_mut(frame)
             && frame.recording
         {

@@ -48,7 +48,7 @@ pub(super) struct Rest {
 
 impl Rest {
     /// Takes a rewritten query apart.
-    pub fn of(mut query: Box<Query>, parameters: u16) -> Self {
+    pub(crate) fn of(mut query: Box<Query>, parameters: u16) -> Self {
         hoist_with(&mut query);
         let with = query.with.take();
         Self {

@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 /// What a listed function is, for those who must know where it may stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum FunctionClass {
+pub(crate) enum FunctionClass {
     /// Many rows to one value.
     Aggregate,
     /// One value from its arguments.

@@ -115,11 +115,12 @@ impl Writer {
 
     /// A number in as few bytes as it needs; the first byte says how many follow.
     fn number(&mut self, value: u64) {
-        if value < 0xf0 {
-            self.out.push(value as u8);
-        } else {
-            self.out.push(0xff);
-            self.length(value as usize);
+        match u8::try_from(value) {
+            Ok(small) if small < 0xf0 => self.out.push(small),
+            _ => {
+                self.out.push(0xff);
+                self.out.extend_from_slice(&value.to_le_bytes());
+            }
         }
     }
 }

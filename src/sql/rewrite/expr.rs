@@ -16,7 +16,7 @@ const SYSTEM_COLUMNS: [&str; 6] = ["cmax", "cmin", "ctid", "tableoid", "xmax", "
 
 impl Rewriter<'_> {
     /// Walks an expression.
-    pub fn expr(&mut self, expr: &mut Expr) -> Result<(), Refusal> {
+    pub(crate) fn expr(&mut self, expr: &mut Expr) -> Result<(), Refusal> {
         match expr {
             Expr::Identifier(ident) => self.column(ident),
             Expr::CompoundIdentifier(parts) => self.qualified_column(parts),

@@ -74,7 +74,7 @@ const HABITS: [(&str, &str); 29] = [
 
 impl Rewriter<'_> {
     /// A call, with its arguments, FILTER, WITHIN GROUP and OVER.
-    pub fn function(&mut self, function: &mut Function) -> Result<(), Refusal> {
+    pub(crate) fn function(&mut self, function: &mut Function) -> Result<(), Refusal> {
         let Function {
             name,
             uses_odbc_syntax,
@@ -150,7 +150,7 @@ impl Rewriter<'_> {
 
     /// A function's folded name and class, if it is on the list; the class is `None` for calls the grammar
     /// defines and for functions the policy allows.
-    pub fn function_name(
+    pub(crate) fn function_name(
         &self,
         name: &ObjectName,
     ) -> Result<(String, Option<FunctionClass>), Refusal> {
@@ -233,7 +233,7 @@ impl Rewriter<'_> {
     }
 
     /// The arguments of a call.
-    pub fn function_args(&mut self, args: &mut [FunctionArg]) -> Result<(), Refusal> {
+    pub(crate) fn function_args(&mut self, args: &mut [FunctionArg]) -> Result<(), Refusal> {
         for arg in args {
             let value = match arg {
                 FunctionArg::Unnamed(value) => value,
@@ -279,7 +279,7 @@ impl Rewriter<'_> {
     }
 
     /// An OVER or WINDOW specification.
-    pub fn window_spec(&mut self, spec: &mut WindowSpec) -> Result<(), Refusal> {
+    pub(crate) fn window_spec(&mut self, spec: &mut WindowSpec) -> Result<(), Refusal> {
         let WindowSpec {
             window_name: _,
             partition_by,

@@ -14,7 +14,7 @@ use sqlparser::ast::{Expr, GroupByExpr, Select, SelectItem, Value};
 
 impl Rewriter<'_> {
     /// Completes the GROUP BY of the innermost level, once all of it has been walked.
-    pub fn complete_group_by(&mut self, select: &mut Select) -> Result<(), Refusal> {
+    pub(crate) fn complete_group_by(&mut self, select: &mut Select) -> Result<(), Refusal> {
         let GroupByExpr::Expressions(exprs, _modifiers) = &mut select.group_by else {
             return Ok(());
         };

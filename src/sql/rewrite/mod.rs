@@ -43,7 +43,7 @@ pub(super) struct Rewriter<'g> {
 
 impl<'g> Rewriter<'g> {
     /// A walk over the query that `text` was parsed into.
-    pub fn new(
+    pub(crate) fn new(
         grants: &'g Grants,
         text: &str,
         taken: HashSet<String>,
@@ -60,7 +60,7 @@ impl<'g> Rewriter<'g> {
     }
 
     /// The tables the walked query reads, in order of first use.
-    pub fn into_used(self) -> Vec<Used<'g>> {
+    pub(crate) fn into_used(self) -> Vec<Used<'g>> {
         self.used
     }
 

@@ -14,7 +14,7 @@ use sqlparser::ast::{
 
 impl Rewriter<'_> {
     /// Walks a query in the current scopes and returns its output columns.
-    pub fn query(&mut self, query: &mut Query) -> Result<Columns, Refusal> {
+    pub(crate) fn query(&mut self, query: &mut Query) -> Result<Columns, Refusal> {
         let Query {
             with,
             body,
@@ -300,7 +300,7 @@ impl Rewriter<'_> {
     }
 
     /// A list of sort keys.
-    pub fn order_by_list(&mut self, exprs: &mut [OrderByExpr]) -> Result<(), Refusal> {
+    pub(crate) fn order_by_list(&mut self, exprs: &mut [OrderByExpr]) -> Result<(), Refusal> {
         for OrderByExpr {
             expr,
             options,

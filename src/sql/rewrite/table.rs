@@ -13,7 +13,7 @@ use sqlparser::ast::{
 
 impl<'g> Rewriter<'g> {
     /// A FROM item with its joins; its names enter the innermost frame.
-    pub fn table_with_joins(&mut self, table: &mut TableWithJoins) -> Result<(), Refusal> {
+    pub(crate) fn table_with_joins(&mut self, table: &mut TableWithJoins) -> Result<(), Refusal> {
         let TableWithJoins { relation, joins } = table;
         self.table_factor(relation)?;
         for Join {
@@ -371,7 +371,7 @@ impl<'g> Rewriter<'g> {
     }
 
     /// The column names of an alias; types of a column definition list are checked.
-    pub fn alias_columns(&mut self, alias: &TableAlias) -> Result<Vec<String>, Refusal> {
+    pub(crate) fn alias_columns(&mut self, alias: &TableAlias) -> Result<Vec<String>, Refusal> {
         let TableAlias {
             explicit: _,
             name: _,
@@ -391,7 +391,7 @@ impl<'g> Rewriter<'g> {
     }
 
     /// `t.*` or `schema.t.*` in an output list: checked, and stripped of its schema.
-    pub fn qualified_wildcard(
+    pub(crate) fn qualified_wildcard(
         &mut self,
         name: &mut ObjectName,
     ) -> Result<Option<Vec<String>>, Refusal> {
@@ -436,7 +436,7 @@ impl<'g> Rewriter<'g> {
     }
 
     /// The FROM item that `schema.table` names: a table written without alias.
-    pub fn bare_item(&self, schema: &str, table: &str) -> Option<(usize, usize)> {
+    pub(crate) fn bare_item(&self, schema: &str, table: &str) -> Option<(usize, usize)> {
         let (frame, item) = self.scopes.item(table)?;
         let found = self.scopes.frames.get(frame)?.items.get(item)?;
         let relation = &found.table?.relation;
@@ -444,7 +444,7 @@ impl<'g> Rewriter<'g> {
     }
 
     /// The refusal for a qualifier no FROM item has.
-    pub fn alias_unknown(&self, alias: &str, span: sqlparser::tokenizer::Span) -> Refusal {
+    pub(crate) fn alias_unknown(&self, alias: &str, span: sqlparser::tokenizer::Span) -> Refusal {
         let aliases: Vec<&str> = self
             .scopes
             .frames
@@ -470,7 +470,7 @@ impl<'g> Rewriter<'g> {
     }
 
     /// Walks each expression of a list.
-    pub fn exprs(&mut self, exprs: &mut [Expr]) -> Result<(), Refusal> {
+    pub(crate) fn exprs(&mut self, exprs: &mut [Expr]) -> Result<(), Refusal> {
         exprs.iter_mut().try_for_each(|expr| self.expr(expr))
     }
 }

@@ -9,7 +9,7 @@ use sqlparser::ast::{ArrayElemTypeDef, DataType, ObjectName, Spanned};
 
 impl Rewriter<'_> {
     /// Checks a type name.
-    pub fn data_type(&self, data_type: &DataType) -> Result<(), Refusal> {
+    pub(crate) fn data_type(&self, data_type: &DataType) -> Result<(), Refusal> {
         match data_type {
             DataType::Custom(name, _modifiers) => self.custom_type(name),
             DataType::Array(element) => match element {

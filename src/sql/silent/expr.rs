@@ -16,7 +16,7 @@ const NOT_SILENT: &str = "an expression that is not known to be silent";
 
 impl Prover<'_> {
     /// An expression that may be evaluated on a row the caller may not see.
-    pub fn counted(&mut self, node: &Node) -> Result<Value, Why> {
+    pub(crate) fn counted(&mut self, node: &Node) -> Result<Value, Why> {
         let Some(node) = inner(node) else {
             return Err("an empty expression".into());
         };
@@ -75,7 +75,7 @@ impl Prover<'_> {
     }
 
     /// An expression that is evaluated only on rows the caller may see; the subqueries in it are not.
-    pub fn uncounted(&mut self, node: &Node) -> Result<(), Why> {
+    pub(crate) fn uncounted(&mut self, node: &Node) -> Result<(), Why> {
         let Some(node) = inner(node) else {
             return Ok(());
         };
@@ -101,7 +101,7 @@ impl Prover<'_> {
     }
 
     /// Whether an aggregate or window call of this level stands in the expression.
-    pub fn aggregates(&self, node: &Node) -> bool {
+    pub(crate) fn aggregates(&self, node: &Node) -> bool {
         let Some(node) = inner(node) else {
             return false;
         };
@@ -119,7 +119,7 @@ impl Prover<'_> {
     }
 
     /// The family of an expression above an aggregate, as far as it is simple.
-    pub fn infer(&mut self, node: &Node) -> Family {
+    pub(crate) fn infer(&mut self, node: &Node) -> Family {
         if let Some(NodeEnum::FuncCall(call)) = inner(node) {
             return match name_of(&call.funcname) {
                 Some("count" | "row_number" | "rank" | "dense_rank" | "ntile") => Family::Integer,

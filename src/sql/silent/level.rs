@@ -23,7 +23,12 @@ pub(super) fn string(node: &Node) -> Option<&str> {
 
 impl Prover<'_> {
     /// Proves a query; `skip` CTEs of its WITH list are shadows and already known. Returns its output.
-    pub fn select(&mut self, select: &SelectStmt, mode: Mode, skip: usize) -> Result<Item, Why> {
+    pub(crate) fn select(
+        &mut self,
+        select: &SelectStmt,
+        mode: Mode,
+        skip: usize,
+    ) -> Result<Item, Why> {
         let known = self.ctes.len();
         if let Some(with) = &select.with_clause {
             self.with(with, skip)?;
@@ -399,7 +404,7 @@ impl Prover<'_> {
         let integers: Vec<i32> = call
             .args
             .iter()
-            .filter_map(|node| super::expr::integer_node(node))
+            .filter_map(super::expr::integer_node)
             .collect();
         let named =
             matches!(call.funcname.as_slice(), [name] if string(name) == Some("generate_series"));

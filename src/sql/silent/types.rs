@@ -41,14 +41,14 @@ pub(super) struct Value {
 }
 
 impl Value {
-    pub fn of(family: Family) -> Self {
+    pub(crate) fn of(family: Family) -> Self {
         Self {
             family,
             constant: false,
         }
     }
 
-    pub fn constant(family: Family) -> Self {
+    pub(crate) fn constant(family: Family) -> Self {
         Self {
             family,
             constant: true,
