@@ -166,6 +166,7 @@ impl Gateway {
                 weight(key.text.len() + rewrite.query.text().len())
             })
             .build();
+        #[expect(clippy::borrowed_box, reason = "the cache names its key so")]
         let statements = Cache::builder()
             .max_capacity(bytes)
             .weigher(|text: &Box<str>, parts: &Arc<[Statement]>| {

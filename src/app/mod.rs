@@ -36,7 +36,7 @@ pub async fn serve(
         tracing::warn!("{warning}");
     }
     let audit = Arc::new(build::audit(&config)?);
-    let providers = build::providers(&config.providers).await?;
+    let providers = providers(&config.providers).await?;
     build::posture(&config).await?;
     let policy = Arc::new(ArcSwap::from_pointee(build::policy(&config).await?));
     let authenticator = Arc::new(ArcSwap::from_pointee(Authenticator::new(

@@ -150,19 +150,19 @@ static LIST: &[Listed] = &[
 /// A change to be reported by ParameterStatus: the name as PostgreSQL writes it, and the value.
 pub(crate) type Change = (&'static str, String);
 
+/// Settings by name.
+type Values = BTreeMap<&'static str, String>;
+
 /// One session's settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The database's own, by folded name, and what is fixed for the session.
     base: Arc<BTreeMap<String, String>>,
-    current: BTreeMap<&'static str, String>,
+    current: Values,
     /// What a RESET goes back to: the start-up packet's.
-    initial: BTreeMap<&'static str, String>,
+    initial: Values,
     /// While a transaction is open: what its end leaves, by COMMIT and by ROLLBACK.
-    on_end: Option<(
-        BTreeMap<&'static str, String>,
-        BTreeMap<&'static str, String>,
-    )>,
+    on_end: Option<(Values, Values)>,
     output: Vec<(Setting, String)>,
     deferrable: bool,
 }

@@ -175,14 +175,6 @@ pub fn split(text: &str, limits: &Limits) -> Result<Vec<Statement>, Refusal> {
     })
 }
 
-/// Checks the bounds of one statement before any parser sees it.
-///
-/// # Errors
-/// `TooLarge`, `TooComplex`, and `SyntaxError` for a null byte.
-pub(super) fn check_bounds(text: &str, limits: &Limits) -> Result<(), Refusal> {
-    scan::check(text, limits).map(|_| ())
-}
-
 /// Bytes `start..end` of the text without the white space around them, as a statement.
 fn statement(text: &str, start: usize, end: usize, kind: StatementKind) -> Statement {
     let whole = text.get(start..end).unwrap_or_default();

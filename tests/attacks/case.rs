@@ -143,7 +143,7 @@ impl Case {
             }
         }
         if let Some(expected) = &self.answer
-            && !(error.is_some() && !self.steps.is_empty())
+            && (error.is_none() || self.steps.is_empty())
         {
             let got = answer.rows().last().and_then(|row| row.first().cloned());
             let got = match got {

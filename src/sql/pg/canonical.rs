@@ -80,10 +80,6 @@ struct Writer {
 }
 
 impl Writer {
-    fn length(&mut self, length: usize) {
-        self.out.extend_from_slice(&(length as u64).to_le_bytes());
-    }
-
     /// Notes a field just written, from its bytes. The names of these fields are the same in no other node
     /// that a raw tree of a SELECT can hold.
     fn note(&mut self, field: &'static str, start: usize) {
