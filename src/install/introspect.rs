@@ -143,6 +143,18 @@ fn rules(view: &PermissionView, columns: &[Described]) -> Vec<PolicyError> {
             errors.push(error("", message));
         }
     }
+    for column in columns {
+        if column.name == "?column?" {
+            errors.push(error("", "an output column has no name".to_owned()));
+        }
+        if matches!(
+            column.type_.name.as_str(),
+            "record" | "void" | "unknown" | "_record"
+        ) {
+            let message = format!("column \"{}\" has no type of its own", column.name);
+            errors.push(error("", message));
+        }
+    }
     let named = role
         .map(|role| ("role_column".to_owned(), &role.column))
         .into_iter()

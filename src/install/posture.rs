@@ -7,8 +7,9 @@
 
 use super::{Finding, LoginKind, Severity, catalog};
 use crate::config::Enforcement;
-use crate::policy::compose::{ALL, OPEN, SEALED};
+use crate::policy::compose::{ALL, OPEN, SEALED, installed_name};
 use crate::policy::{PermissionView, RelationName};
+use std::collections::BTreeSet;
 use tokio_postgres::{Client, Error};
 
 /// Looks at what the connected login may do. `Ok` = may serve, with warnings and notes; `Err` = refuse
@@ -211,7 +212,9 @@ async fn look(
     if client.query_one(parameters, &[]).await?.get(0) {
         ask(client, &PARAMETERS, found).await?;
     }
-    readable(client, enforcement, kind, views, found).await
+    readable(client, enforcement, kind, views, found).await?;
+    missing(client, enforcement, kind, views, found).await?;
+    row_security(client, views, found).await
 }
 
 async fn ask(client: &Client, question: &Question, found: &mut Vec<Finding>) -> Result<(), Error> {
@@ -272,6 +275,89 @@ async fn readable(
                 fix: Some("rowgate apply".to_owned()),
             });
         }
+    }
+    Ok(())
+}
+
+/// What the login is for and cannot read.
+async fn missing(
+    client: &Client,
+    enforcement: Enforcement,
+    kind: LoginKind,
+    views: &[PermissionView],
+    found: &mut Vec<Finding>,
+) -> Result<(), Error> {
+    let needed: BTreeSet<RelationName> = match (enforcement, kind) {
+        (Enforcement::Barrier, LoginKind::Ordinary) => installed(views, SEALED),
+        (Enforcement::Barrier, LoginKind::Superuser) => installed(views, ALL),
+        (Enforcement::Inline, LoginKind::Ordinary) => views
+            .iter()
+            .flat_map(|view| view.reads())
+            .cloned()
+            .collect(),
+        (Enforcement::Inline, LoginKind::Superuser) => {
+            views.iter().map(|view| view.relation()).cloned().collect()
+        }
+    };
+    let sql = "SELECT format('role %I may not read %s', session_user, c.oid::regclass),
+                      format('GRANT USAGE ON SCHEMA %1$I TO %2$I; GRANT SELECT ON %3$s TO %2$I;', n.nspname, session_user, c.oid::regclass)
+               FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+               WHERE (n.nspname::text, c.relname::text) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+                 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+                 AND NOT (has_schema_privilege(session_user, n.oid, 'USAGE')
+                          AND has_table_privilege(session_user, c.oid, 'SELECT'))";
+    let (schemas, tables) = parts(&needed);
+    for row in client.query(sql, &[&schemas, &tables]).await? {
+        found.push(Finding {
+            severity: Severity::Error,
+            what: row.get(0),
+            why: "every query on the table would fail".to_owned(),
+            fix: match enforcement {
+                Enforcement::Barrier => Some("rowgate apply".to_owned()),
+                Enforcement::Inline => Some(row.get(1)),
+            },
+        });
+    }
+    Ok(())
+}
+
+fn installed(views: &[PermissionView], schema: &str) -> BTreeSet<RelationName> {
+    let names = views.iter().map(|view| installed_name(view.relation()));
+    names.map(|name| RelationName::new(schema, name)).collect()
+}
+
+fn parts(names: &BTreeSet<RelationName>) -> (Vec<&str>, Vec<&str>) {
+    names
+        .iter()
+        .map(|name| (name.schema.as_str(), name.name.as_str()))
+        .unzip()
+}
+
+/// Row-level security of the tables themselves: rows it hides stay hidden, whatever a view says.
+async fn row_security(
+    client: &Client,
+    views: &[PermissionView],
+    found: &mut Vec<Finding>,
+) -> Result<(), Error> {
+    let read: BTreeSet<RelationName> = views
+        .iter()
+        .flat_map(|view| view.reads())
+        .cloned()
+        .collect();
+    let sql = "SELECT c.oid::regclass::text FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+               WHERE (n.nspname::text, c.relname::text) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+                 AND c.relrowsecurity
+                 AND (c.relforcerowsecurity OR c.relowner IS DISTINCT FROM
+                      (SELECT s.nspowner FROM pg_namespace AS s WHERE s.nspname = 'rowgate'))";
+    let (schemas, tables) = parts(&read);
+    for row in client.query(sql, &[&schemas, &tables]).await? {
+        let table: String = row.get(0);
+        found.push(Finding {
+            severity: Severity::Warning,
+            what: format!("{table} has row-level security of its own"),
+            why: "its policies apply beside the permission view, so rows may be missing for everybody".to_owned(),
+            fix: Some(format!("CREATE POLICY rowgate ON {table} FOR SELECT TO rowgate_owner USING (true);")),
+        });
     }
     Ok(())
 }

@@ -25,6 +25,7 @@ mod attack;
 mod check;
 mod posture;
 mod principal;
+mod rows;
 
 use rowgate::identity::{Findings, Principal};
 use rowgate::install::{self, InstallError, InstallOptions, Passwords};

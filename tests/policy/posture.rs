@@ -110,6 +110,10 @@ const BAD: &[(&str, &str)] = &[
         "session_replication_role is set",
     ),
     (
+        "REVOKE SELECT ON rowgate.invoices FROM $login",
+        "may not read rowgate.invoices",
+    ),
+    (
         "ALTER VIEW rowgate.invoices SET (security_barrier = false)",
         "not a security_barrier",
     ),
