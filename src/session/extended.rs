@@ -4,6 +4,7 @@
 //! get a number. A statement lives as long as the session, a portal as long as the transaction.
 
 use super::answer::{Answer, BIND_COMPLETE, CLOSE_COMPLETE, EMPTY_QUERY, NO_DATA, PARSE_COMPLETE};
+use super::courtesy::{self, Courtesy};
 use super::local;
 use super::message::{Bind, Parse};
 use super::pipeline::Stop;
@@ -34,8 +35,15 @@ pub(super) struct Prepared {
 
 #[derive(Debug)]
 enum Kind {
+    Courtesy {
+        text: String,
+        courtesy: &'static Courtesy,
+    },
     Empty,
-    Query { text: String, decided: Decided },
+    Query {
+        text: String,
+        decided: Decided,
+    },
     Other(Statement),
 }
 
@@ -130,6 +138,10 @@ impl Session {
         let id = RequestId::next();
         match &statement.kind {
             StatementKind::Query => {
+                if let Some(courtesy) = courtesy::find(&statement.text) {
+                    let text = statement.text;
+                    return Ok(Kind::Courtesy { text, courtesy });
+                }
                 self.check_block()?;
                 if let Some(oid) = types.iter().find(|oid| !PARAMETER_TYPES.contains(oid)) {
                     let refusal = Refusal::new(
@@ -179,7 +191,7 @@ impl Session {
         }
         let expected = match &prepared.kind {
             Kind::Query { decided, .. } => decided.rewrite.query.parameters(),
-            Kind::Empty | Kind::Other(_) => 0,
+            Kind::Courtesy { .. } | Kind::Empty | Kind::Other(_) => 0,
         };
         if binding.parameter_count != expected {
             let message = format!(
@@ -284,6 +296,9 @@ impl Session {
     fn describe_local(&mut self, prepared: &Prepared) {
         let columns = match &prepared.kind {
             Kind::Other(statement) => local::columns(&statement.kind, &self.settings),
+            Kind::Courtesy { courtesy, .. } => {
+                Some(courtesy.columns.iter().map(|c| (*c).to_owned()).collect())
+            }
             Kind::Empty | Kind::Query { .. } => None,
         };
         self.script.local(match columns {
@@ -329,6 +344,7 @@ impl Session {
                 self.script.local(EMPTY_QUERY);
                 Ok(())
             }
+            Kind::Courtesy { text, courtesy } => self.courtesy(text, courtesy, false),
             Kind::Other(statement) => {
                 if std::mem::replace(&mut portal.done, true) {
                     let message = format!("portal \"{name}\" cannot be run");

@@ -3,6 +3,7 @@
 
 use super::Session;
 use super::answer::Answer;
+use super::courtesy::Courtesy;
 use super::pipeline::Stop;
 use super::told::Told;
 use crate::audit::RequestId;
@@ -67,6 +68,25 @@ impl Session {
             return Err(Stop::Told(told));
         }
         result
+    }
+
+    /// Answers a query clients' libraries send on their own.
+    pub(super) fn courtesy(
+        &mut self,
+        text: &str,
+        courtesy: &'static Courtesy,
+        describe: bool,
+    ) -> Result<(), Stop> {
+        self.check_block()?;
+        let request = self.open_request(RequestId::next(), Instant::now(), text, None, Vec::new());
+        let values: Vec<String> = courtesy.values.iter().map(|v| (*v).to_owned()).collect();
+        self.script.local(Answer::bytes(|answer| {
+            if describe {
+                answer.columns(courtesy.columns);
+            }
+            answer.row(&values);
+        }));
+        self.complete_locally("SELECT 1", request)
     }
 
     fn local_statement(

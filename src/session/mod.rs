@@ -7,6 +7,7 @@
 
 mod answer;
 mod client;
+mod courtesy;
 mod extended;
 mod local;
 mod message;

@@ -165,6 +165,8 @@ pub struct Settings {
     on_end: Option<(Values, Values)>,
     output: Vec<(Setting, String)>,
     deferrable: bool,
+    /// The open transaction's isolation level, if one was asked for.
+    isolation: Option<Isolation>,
 }
 
 impl Settings {
@@ -194,6 +196,7 @@ impl Settings {
             on_end: None,
             output: Vec::new(),
             deferrable: false,
+            isolation: None,
         }
     }
 
@@ -325,14 +328,23 @@ impl Settings {
         self.changes_since(&before);
     }
 
-    pub(super) fn begin_transaction(&mut self) {
+    /// A transaction begins, at this isolation level if one was asked for.
+    pub(super) fn begin_transaction(&mut self, isolation: Option<Isolation>) {
         self.on_end = Some((self.current.clone(), self.current.clone()));
+        self.isolation = isolation;
     }
 
+    /// SET TRANSACTION.
+    pub(super) fn set_isolation(&mut self, isolation: Option<Isolation>) {
+        self.isolation = isolation.or(self.isolation);
+    }
+
+    /// A transaction ends; what has to be reported.
     pub(super) fn end_transaction(&mut self, committed: bool) -> Vec<Change> {
         let Some((on_commit, on_rollback)) = self.on_end.take() else {
             return Vec::new();
         };
+        self.isolation = None;
         let after = if committed { on_commit } else { on_rollback };
         let before = std::mem::replace(&mut self.current, after);
         self.changes_since(&before)
@@ -364,6 +376,10 @@ impl Settings {
     }
 
     fn value(&self, listed: &Listed) -> String {
+        if listed.name == "transaction_isolation" {
+            let isolation = self.isolation.or(self.characteristics().isolation);
+            return isolation_text(isolation.unwrap_or(Isolation::ReadCommitted)).to_owned();
+        }
         self.current
             .get(listed.name)
             .cloned()
@@ -611,13 +627,28 @@ mod tests {
     }
 
     #[test]
+    fn the_isolation_level_shown_is_the_transactions() {
+        let mut settings = settings();
+        settings.begin_transaction(Some(Isolation::Serializable));
+        assert_eq!(
+            settings.show("transaction_isolation").unwrap(),
+            "serializable"
+        );
+        settings.end_transaction(true);
+        assert_eq!(
+            settings.show("transaction_isolation").unwrap(),
+            "read committed"
+        );
+    }
+
+    #[test]
     fn a_rollback_takes_settings_back_and_set_local_ends_with_the_transaction() {
         let mut settings = settings();
-        settings.begin_transaction();
+        settings.begin_transaction(None);
         set(&mut settings, "timezone", "Asia/Tokyo").unwrap();
         assert_eq!(settings.end_transaction(false).len(), 1);
         assert_eq!(settings.show("timezone").unwrap(), "Etc/UTC");
-        settings.begin_transaction();
+        settings.begin_transaction(None);
         set(&mut settings, "timezone", "Asia/Tokyo").unwrap();
         settings
             .set("datestyle", &["sql".to_owned()], true)

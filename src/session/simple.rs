@@ -3,7 +3,7 @@
 use super::answer::EMPTY_QUERY;
 use super::pipeline::Stop;
 use super::told::Told;
-use super::{Ended, Session};
+use super::{Ended, Session, courtesy};
 use crate::audit::RequestId;
 use crate::error::{Error, Reason, Refusal};
 use crate::gateway::Decided;
@@ -44,6 +44,9 @@ impl Session {
         let Statement { text, kind, .. } = statement;
         if *kind != StatementKind::Query {
             return self.other_statement(text, kind, true).await;
+        }
+        if let Some(known) = courtesy::find(text) {
+            return self.courtesy(text, known, true);
         }
         self.check_block()?;
         let id = RequestId::next();

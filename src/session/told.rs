@@ -121,7 +121,12 @@ impl Told {
 
     pub(super) fn failure(failure: Failure, request_id: Option<RequestId>) -> Self {
         match failure {
-            Failure::Upstream(error) | Failure::Setting(error) => Self::upstream(error),
+            Failure::Upstream(error) => Self::upstream(error),
+            // Only TimeZone can get here: the others' values are checked when they are set.
+            Failure::Setting(_) => Self::new("22023", "invalid value for parameter \"TimeZone\"")
+                .hint(
+                    "The setting is back at its default; name a time zone such as Europe/Berlin.",
+                ),
             Failure::Limit(refusal) => Self::refused(&refusal),
             Failure::Fault(fault) => Self::of(&Error::Failed(fault), request_id),
         }

@@ -148,9 +148,12 @@ impl Session {
             lease.transaction(&mut self.script, &command, request)?;
         }
         match command {
-            TransactionCommand::Begin { .. } => {
+            TransactionCommand::Begin { isolation, .. } => {
                 self.block.open = true;
-                self.settings.begin_transaction();
+                self.settings.begin_transaction(isolation);
+            }
+            TransactionCommand::SetTransaction { isolation, .. } => {
+                self.settings.set_isolation(isolation);
             }
             TransactionCommand::RollbackTo(_) => self.block.failed = false,
             _ => {}
