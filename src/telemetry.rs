@@ -15,6 +15,7 @@ pub fn start(filter: Option<&str>) -> Result<(), String> {
     let _already_started = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_target(false)
         .try_init();
     Ok(())

@@ -53,7 +53,9 @@ type Outcome = Result<Exit, Failure>;
 /// or a view is wrong; 3 something could not be reached.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Err(sentence) = crate::telemetry::start(arguments.log.as_deref()) {
+    // The demo has its own words for what happens; only what is wrong comes on top.
+    let quiet = matches!(arguments.command, Command::Demo(_)).then_some("warn");
+    if let Err(sentence) = crate::telemetry::start(arguments.log.as_deref().or(quiet)) {
         return fail(&Failure::Usage(anyhow::Error::msg(sentence)));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()

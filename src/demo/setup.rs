@@ -114,11 +114,16 @@ pub async fn prepare(cluster: &Cluster, setup: &Setup) -> Result<Config, DemoErr
     let passwords = cluster.gate_passwords();
     match setup.enforcement {
         Enforcement::Barrier => {
+            let options = InstallOptions {
+                // The database is the demo's own, so nobody else misses what PUBLIC may do.
+                revoke_public: true,
+                ..InstallOptions::default()
+            };
             let passwords = Passwords {
                 login: Some(passwords.ordinary.clone()),
                 superuser_login: Some(passwords.superuser.clone()),
             };
-            install::apply(&mut admin, &views, &InstallOptions::default(), &passwords).await?;
+            install::apply(&mut admin, &views, &options, &passwords).await?;
         }
         // Nothing is installed: the logins read the tables themselves.
         Enforcement::Inline => {
