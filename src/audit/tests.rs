@@ -231,8 +231,8 @@ async fn a_slow_sink_fills_the_queue_and_then_refuses_and_batches() {
 async fn a_record_waits_no_longer_than_it_may() {
     let sink = Slow::default();
     let gate = Arc::clone(&sink.gate);
-    let (locked, wait) = std::sync::mpsc::channel();
-    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (locked, wait) = std::sync::mpsc::sync_channel(1);
+    let (release, released) = std::sync::mpsc::sync_channel::<()>(1);
     let holder = std::thread::spawn(move || {
         let _closed = gate.lock().unwrap();
         locked.send(()).unwrap();

@@ -61,50 +61,21 @@ pub(super) fn identity(check: &mut Check, top: &mut Table) -> IdentitySettings {
 }
 
 fn login(check: &mut Check, path: &str, name: &str, table: Table, tokens: bool) -> Option<Login> {
-    let had_proof = ["password", "scram", "token"]
+    let had_proof = ["password", "scram"]
         .iter()
         .any(|key| table.contains_key(*key));
     let raw: raw::Login = check.section(path, table);
-    let proof = match (raw.password, raw.scram, raw.token) {
-        (Some(password), None, None | Some(false)) => {
-            let password = check.secret(&join(path, "password"), Some(password))?;
-            Some(Proof::Password(password))
-        }
-        (None, Some(scram), None | Some(false)) => {
-            let scram = check.secret(&join(path, "scram"), Some(scram))?;
-            match ScramVerifier::parse(scram.expose_secret()) {
-                Ok(verifier) => Some(Proof::Scram(verifier)),
-                Err(error) => {
-                    check.problem(
-                        join(path, "scram"),
-                        error,
-                        "Copy it from pg_authid.rolpassword.",
-                    );
-                    None
-                }
-            }
-        }
-        (None, None, Some(true)) => Some(Proof::Token),
-        _ if !had_proof => None,
-        (None, None, _) => None,
-        _ => {
-            check.problem(
-                path,
-                "has more than one way to prove itself",
-                "Keep one of password, scram and token.",
-            );
-            return None;
-        }
-    };
-    let is_token = matches!(proof, Some(Proof::Token));
-    let may_delegate = raw.may_delegate.unwrap_or(false);
-    if proof.is_none() {
+    let (user_id, may_delegate) = (raw.user_id.clone(), raw.may_delegate.unwrap_or(false));
+    let superuser = raw.superuser.unwrap_or(false);
+    let proof = proof(check, path, raw);
+    if proof.is_none() && !had_proof {
         check.problem(
             path,
             "has no usable way to prove itself",
             "Give it password, scram, or token = true.",
         );
     }
+    let is_token = matches!(proof, Some(Proof::Token));
     if is_token && !tokens {
         check.problem(
             join(path, "token"),
@@ -112,14 +83,14 @@ fn login(check: &mut Check, path: &str, name: &str, table: Table, tokens: bool) 
             "Say there which tokens are accepted.",
         );
     }
-    if is_token && (may_delegate || raw.user_id.is_some()) {
+    if is_token && (may_delegate || user_id.is_some()) {
         check.problem(
             path,
             "shows tokens, so the token alone says for whom",
             "Leave may_delegate and user_id out.",
         );
     }
-    if let Some(user_id) = &raw.user_id
+    if let Some(user_id) = &user_id
         && !valid_name(user_id)
     {
         check.problem(
@@ -131,10 +102,34 @@ fn login(check: &mut Check, path: &str, name: &str, table: Table, tokens: bool) 
     let own = (!may_delegate && !is_token).then(|| name.to_owned());
     Some(Login {
         proof: proof?,
-        user_id: raw.user_id.or(own),
+        user_id: user_id.or(own),
         may_delegate,
-        superuser: raw.superuser.unwrap_or(false),
+        superuser,
     })
+}
+
+/// The one way a login proves itself, every problem with it reported.
+fn proof(check: &mut Check, path: &str, raw: raw::Login) -> Option<Proof> {
+    match (raw.password, raw.scram, raw.token.unwrap_or(false)) {
+        (Some(password), None, false) => check
+            .secret(&join(path, "password"), Some(password))
+            .map(Proof::Password),
+        (None, Some(scram), false) => {
+            let key = join(path, "scram");
+            let scram = check.secret(&key, Some(scram))?;
+            ScramVerifier::parse(scram.expose_secret())
+                .map_err(|error| check.problem(key, error, "Copy it from pg_authid.rolpassword."))
+                .ok()
+                .map(Proof::Scram)
+        }
+        (None, None, true) => Some(Proof::Token),
+        (None, None, false) => None,
+        _ => {
+            let hint = "Keep one of password, scram and token.";
+            check.problem(path, "has more than one way to prove itself", hint);
+            None
+        }
+    }
 }
 
 fn tokens(check: &mut Check, top: &mut Table) -> (Option<TokenVerifier>, bool) {

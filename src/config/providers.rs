@@ -91,6 +91,25 @@ fn preset(name: &str) -> Option<(Option<&'static str>, Option<&'static str>)> {
     }
 }
 
+fn preset_of(
+    check: &mut Check,
+    path: &str,
+    name: Option<&str>,
+) -> (Option<&'static str>, Option<&'static str>) {
+    let Some(name) = name else {
+        return (None, None);
+    };
+    preset(name).unwrap_or_else(|| {
+        let hint = "Choose \"user_roles\" or \"authz_permissions\", or write queries.";
+        check.problem(
+            join(path, "preset"),
+            format!("\"{name}\" is not a preset"),
+            hint,
+        );
+        (None, None)
+    })
+}
+
 fn sql_provider(
     check: &mut Check,
     path: &str,
@@ -98,18 +117,7 @@ fn sql_provider(
     upstream: Option<&Upstream>,
 ) -> Option<Provider> {
     let raw: raw::SqlProvider = check.section(path, table);
-    let preset = match raw.preset.as_deref() {
-        None => (None, None),
-        Some(name) => preset(name).unwrap_or_else(|| {
-            let says = format!("\"{name}\" is not a preset");
-            check.problem(
-                join(path, "preset"),
-                says,
-                "Choose \"user_roles\" or \"authz_permissions\", or write queries.",
-            );
-            (None, None)
-        }),
-    };
+    let preset = preset_of(check, path, raw.preset.as_deref());
     let roles = raw.roles.or(preset.0.map(str::to_owned));
     let permissions = raw.permissions.or(preset.1.map(str::to_owned));
     let queries = [
