@@ -1,6 +1,7 @@
 //! The SQL/JSON nodes (PostgreSQL 16 and later): constructors, predicates, queries and JSON_TABLE.
 
-use super::walk::{Walk, alias};
+use super::from::alias;
+use super::walk::Walk;
 use super::{Refused, names, unreadable};
 use pg_query::NodeEnum;
 use pg_query::protobuf::{

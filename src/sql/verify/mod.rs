@@ -6,6 +6,7 @@
 //! not know it refuses.
 
 mod expansion;
+mod from;
 mod json;
 mod names;
 mod nodes;
@@ -85,14 +86,21 @@ pub(super) fn same_meaning(callers_text: &str, printed: &str) -> Result<(), Refu
     same_tree(callers_text, printed)
 }
 
-/// The refusal of the caller's own text, if that is what is wrong, instead of a disagreement.
+/// The refusal to tell: where PostgreSQL does not read the caller's text at all, that comes first, as it does in
+/// PostgreSQL; and what is wrong with the text itself is told rather than a disagreement.
 pub(super) fn clearer(callers_text: &str, refusal: Refusal) -> Refusal {
-    if refusal.reason != Reason::ParsersDisagree {
+    // Beyond the bounds no parser is to see the text.
+    if matches!(refusal.reason, Reason::TooLarge | Reason::TooComplex) {
         return refusal;
     }
-    same_tree(callers_text, callers_text)
-        .err()
-        .unwrap_or(refusal)
+    match same_tree(callers_text, callers_text) {
+        Err(own)
+            if own.reason == Reason::SyntaxError || refusal.reason == Reason::ParsersDisagree =>
+        {
+            own
+        }
+        Err(_) | Ok(()) => refusal,
+    }
 }
 
 /// Whether libpg_query's trees are equal.

@@ -384,8 +384,14 @@ fn a_text_postgresql_does_not_read_is_told_as_a_syntax_error() {
         clearer("SELECT 1", disagreement()).reason,
         Reason::ParsersDisagree
     );
-    let other = Refusal::new(Reason::TooLarge, "x");
-    assert_eq!(clearer("SELECT 1 FROM FROM", other.clone()), other);
+    let bounds = Refusal::new(Reason::TooLarge, "x");
+    assert_eq!(clearer("SELECT 1 FROM FROM", bounds.clone()), bounds);
+    let column = Refusal::new(Reason::ColumnUnknown, "x");
+    assert_eq!(
+        clearer("SELECT 1 # UNION", column.clone()).reason,
+        Reason::SyntaxError
+    );
+    assert_eq!(clearer("SELECT x", column.clone()), column);
 }
 
 #[test]

@@ -2,15 +2,15 @@
 //!
 //! Structures are taken apart without `..`, so that a field a new version adds fails the build.
 
-use super::nodes::{clauses, expressions, from_items, never, unsupported};
+use super::nodes::{clauses, from_items, never, unsupported};
 use super::{Refused, expansion, names, unreadable};
 use crate::error::{Reason, Refusal};
 use crate::policy::Grants;
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    AExpr, AIndirection, Alias, CaseExpr, CaseWhen, CollateClause, ColumnDef, CommonTableExpr,
-    CteCycleClause, CteSearchClause, FuncCall, JoinExpr, Node, RangeFunction, RangeSubselect,
-    RangeVar, ResTarget, SelectStmt, SortBy, SqlValueFunctionOp, SubLink, WindowDef, WithClause,
+    AExpr, AIndirection, CaseExpr, CaseWhen, CollateClause, CommonTableExpr, CteCycleClause,
+    CteSearchClause, FuncCall, Node, ResTarget, SelectStmt, SortBy, SqlValueFunctionOp, SubLink,
+    WindowDef, WithClause,
 };
 
 /// What the walk knows on its way.
@@ -126,7 +126,7 @@ impl<'a> Walk<'a> {
     }
 
     /// A node that must be a query.
-    fn query(&mut self, node: Maybe<'a>) -> Refused {
+    pub(super) fn query(&mut self, node: Maybe<'a>) -> Refused {
         match node.and_then(|node| node.node.as_ref()) {
             Some(NodeEnum::SelectStmt(select)) => self.select(select),
             Some(
@@ -254,119 +254,6 @@ impl<'a> Walk<'a> {
         self.sort(order_clause)?;
         self.maybe(start_offset.as_deref())?;
         self.maybe(end_offset.as_deref())
-    }
-
-    /// An item of FROM.
-    fn from(&mut self, node: &'a Node) -> Refused {
-        let Some(node) = node.node.as_ref() else {
-            return Err(unreadable());
-        };
-        match node {
-            NodeEnum::RangeVar(range) => self.range(range),
-            NodeEnum::RangeSubselect(range) => {
-                let RangeSubselect {
-                    lateral: _,
-                    subquery,
-                    alias: name,
-                } = range.as_ref();
-                alias(name.as_ref())?;
-                self.query(subquery.as_deref())
-            }
-            NodeEnum::RangeFunction(function) => self.range_function(function),
-            NodeEnum::JoinExpr(join) => {
-                let JoinExpr {
-                    jointype: _,
-                    is_natural: _,
-                    larg,
-                    rarg,
-                    using_clause,
-                    join_using_alias,
-                    quals,
-                    alias: name,
-                    rtindex: _,
-                } = join.as_ref();
-                for side in [larg, rarg] {
-                    self.from(side.as_deref().ok_or_else(unreadable)?)?;
-                }
-                names::parts(using_clause)?;
-                alias(join_using_alias.as_ref())?;
-                alias(name.as_ref())?;
-                self.maybe(quals.as_deref())
-            }
-            NodeEnum::JsonTable(table) => self.json_table(table),
-            unsupported!() => Err(super::unsupported(node)),
-            expressions!() | clauses!() | never!() => Err(unreadable()),
-        }
-    }
-
-    /// A relation: a shadow or a CTE in scope, and nothing else.
-    fn range(&mut self, range: &RangeVar) -> Refused {
-        let RangeVar {
-            catalogname,
-            schemaname,
-            relname,
-            inh: _,
-            relpersistence: _,
-            alias: name,
-            location: _,
-        } = range;
-        alias(name.as_ref())?;
-        if catalogname.is_empty() && schemaname.is_empty() && self.scope.contains(&relname.as_str())
-        {
-            return Ok(());
-        }
-        Err(super::unknown_relation(schemaname, relname, self.grants))
-    }
-
-    fn range_function(&mut self, function: &'a RangeFunction) -> Refused {
-        let RangeFunction {
-            lateral: _,
-            ordinality: _,
-            is_rowsfrom: _,
-            functions,
-            alias: name,
-            coldeflist,
-        } = function;
-        alias(name.as_ref())?;
-        for node in functions {
-            let Some(NodeEnum::List(pair)) = node.node.as_ref() else {
-                return Err(unreadable());
-            };
-            let [call, definitions] = pair.items.as_slice() else {
-                return Err(unreadable());
-            };
-            self.expression(call)?;
-            match definitions.node.as_ref() {
-                None => {}
-                Some(NodeEnum::List(list)) => self.column_definitions(&list.items)?,
-                Some(_) => return Err(unreadable()),
-            }
-        }
-        self.column_definitions(coldeflist)
-    }
-
-    fn column_definitions(&mut self, nodes: &'a [Node]) -> Refused {
-        for node in nodes {
-            let Some(NodeEnum::ColumnDef(definition)) = node.node.as_ref() else {
-                return Err(unreadable());
-            };
-            let ColumnDef {
-                type_name,
-                raw_default,
-                cooked_default,
-                coll_clause,
-                constraints,
-                ..
-            } = definition.as_ref();
-            names::type_name(type_name.as_ref().ok_or_else(unreadable)?)?;
-            if raw_default.is_some() || cooked_default.is_some() || !constraints.is_empty() {
-                return Err(unreadable());
-            }
-            if let Some(collate) = coll_clause {
-                self.collate(collate)?;
-            }
-        }
-        Ok(())
     }
 
     pub(super) fn all(&mut self, nodes: &'a [Node]) -> Refused {
@@ -561,18 +448,6 @@ pub(super) fn cte(node: &Node) -> Result<&CommonTableExpr, Refusal> {
         Some(NodeEnum::CommonTableExpr(cte)) => Ok(cte),
         Some(_) | None => Err(unreadable()),
     }
-}
-
-/// An alias holds names only.
-pub(super) fn alias(alias: Option<&Alias>) -> Refused {
-    let Some(Alias {
-        aliasname: _,
-        colnames,
-    }) = alias
-    else {
-        return Ok(());
-    };
-    names::parts(colnames).map(|_| ())
 }
 
 /// `CURRENT_DATE` and the like: the clock is allowed, what names the upstream role or schema is not.
