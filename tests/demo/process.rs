@@ -114,14 +114,19 @@ impl Demo {
         self.child.wait().unwrap().code()
     }
 
+    /// Where Rowgate listens.
+    pub fn port(&self) -> &str {
+        let after = self.greeting.split("-p ").nth(1).unwrap();
+        after.split_whitespace().next().unwrap()
+    }
+
     /// One query by the real psql, with the demo's password.
     pub fn psql(&self, user: &str, sql: &str) -> Seen {
         self.psql_with(user, rowgate::demo::PASSWORD, sql)
     }
 
     pub fn psql_with(&self, user: &str, password: &str, sql: &str) -> Seen {
-        let after = self.greeting.split("-p ").nth(1).unwrap();
-        let port = after.split_whitespace().next().unwrap();
+        let port = self.port();
         let beside_the_server = rowgate::demo::find_binaries().unwrap().join("psql");
         let psql = if beside_the_server.exists() {
             beside_the_server

@@ -58,3 +58,39 @@ fn the_two_commands_of_the_readme_exist_and_can_be_executed() {
         assert_eq!(mode & 0o111, 0o111, "{script}");
     }
 }
+
+/// Every `$ command` of the console blocks, and the lines under it.
+fn console() -> Vec<(String, String)> {
+    let text = readme();
+    let blocks = text.split("```console\n").skip(1);
+    let mut seen: Vec<(String, String)> = Vec::new();
+    for line in blocks.flat_map(|block| block.split("```").next().unwrap().lines()) {
+        match (line.strip_prefix("$ "), seen.last_mut()) {
+            (Some(command), _) => seen.push((command.to_owned(), String::new())),
+            (None, Some((_, output))) => output.push_str(&format!("{line}\n")),
+            (None, None) => panic!("output without a command: {line}"),
+        }
+    }
+    seen
+}
+
+#[test]
+fn the_readmes_commands_print_what_it_shows() {
+    let temporary = Temporary::new();
+    let demo = crate::process::Demo::start(&temporary, &[]);
+    let commands = console();
+    assert!(commands.len() >= 4, "{commands:?}");
+    for (command, expected) in commands {
+        let here = command.replace("-p 6432", &format!("-p {}", demo.port()));
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", &format!("{here} 2>&1")])
+            .env("LC_ALL", "C");
+        let output = shell.output().unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout),
+            expected,
+            "{command}"
+        );
+    }
+}
