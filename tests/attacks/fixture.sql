@@ -89,12 +89,20 @@ CREATE FUNCTION public.to_pair(integer) RETURNS public.money_pair LANGUAGE sql S
     $$SELECT ROW($1, (SELECT string_agg(note, ',') FROM public.salaries))::public.money_pair$$;
 CREATE CAST (integer AS public.money_pair) WITH FUNCTION public.to_pair(integer);
 
--- One policy in five ways: the same rows, the same canaries. `note` is a number where Anne may look.
-CREATE TABLE public.ledger_exists (id bigint PRIMARY KEY, amount numeric NOT NULL, department text NOT NULL, note text, code text);
+-- One policy in five ways: the same rows, the same canaries. Every text column can be read as what it is
+-- named for where Anne may look (a number, a day, a pattern, an encoding ...), and nowhere else.
+CREATE TABLE public.ledger_exists (id bigint PRIMARY KEY, amount numeric NOT NULL, department text NOT NULL,
+    note text, code text, day text, uid text, flag text, net text, hexa text, enc text, arr text, field text,
+    opt text, fmt text, zone text, path text);
 INSERT INTO public.ledger_exists
-    SELECT n, 10 + n % 90, (ARRAY['HRM', 'Sales', 'Training'])[1 + n % 3], (1 + n % 7)::text, 'a' FROM generate_series(1, 300) n;
-INSERT INTO public.ledger_exists VALUES
-    (9001, 987654, 'Finance', 'CANARY-ledger', 'CANARY-code['), (9002, 987654, 'Legal', 'CANARY-ledger', 'CANARY-code[');
+    SELECT n, 10 + n % 90, (ARRAY['HRM', 'Sales', 'Training'])[1 + n % 3], (1 + n % 7)::text, 'a', '2025-01-01',
+           'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'true', '10.0.0.1', '00', 'UTF8', '{1}', 'day', 'i', 'hex', 'UTC', '$.a'
+    FROM generate_series(1, 300) n;
+INSERT INTO public.ledger_exists
+    SELECT id, 987654, department, 'CANARY-ledger', '%CANARY-code[', 'CANARY-day', 'CANARY-uid', 'CANARY-flag',
+           'CANARY-net', 'CANARY-hexa', 'CANARY-enc', 'CANARY-arr', 'CANARY-field', 'CANARY-opt', 'CANARY-fmt',
+           'CANARY-zone', 'CANARY-path['
+    FROM (VALUES (9001, 'Finance'), (9002, 'Legal')) v(id, department);
 CREATE INDEX ON public.ledger_exists (amount);
 CREATE TABLE public.ledger_in (LIKE public.ledger_exists INCLUDING ALL);
 CREATE TABLE public.ledger_any (LIKE public.ledger_exists INCLUDING ALL);

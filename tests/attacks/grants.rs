@@ -5,6 +5,10 @@ use rowgate::policy::{
     ColumnType, GrantedColumn, GrantedTable, Grants, InlineBody, RelationName, ShadowSource,
 };
 
+/// The columns of the attacks' own tables.
+const LEDGER: &str = "id int8,amount numeric,department text,note text,code text,day text,uid text,flag text,\
+                      net text,hexa text,enc text,arr text,field text,opt text,fmt text,zone text,path text";
+
 /// Table, primary key, columns as `name type`.
 const TABLES: &[(&str, &str, &str)] = &[
     (
@@ -23,31 +27,11 @@ const TABLES: &[(&str, &str, &str)] = &[
         "id",
         "id int8,amount numeric,date date,department text,customer_id int8,note text",
     ),
-    (
-        "ledger_any",
-        "id",
-        "id int8,amount numeric,department text,note text,code text",
-    ),
-    (
-        "ledger_distinct",
-        "id",
-        "id int8,amount numeric,department text,note text,code text",
-    ),
-    (
-        "ledger_exists",
-        "id",
-        "id int8,amount numeric,department text,note text,code text",
-    ),
-    (
-        "ledger_in",
-        "id",
-        "id int8,amount numeric,department text,note text,code text",
-    ),
-    (
-        "ledger_roles",
-        "id",
-        "id int8,amount numeric,department text,note text,code text",
-    ),
+    ("ledger_any", "id", LEDGER),
+    ("ledger_distinct", "id", LEDGER),
+    ("ledger_exists", "id", LEDGER),
+    ("ledger_in", "id", LEDGER),
+    ("ledger_roles", "id", LEDGER),
     ("permissions", "", "department text,allowed_role text"),
     (
         "transactions",

@@ -267,10 +267,10 @@ impl Client {
         answer
     }
 
-    /// What comes until ReadyForQuery, the end, or two seconds of silence (which is no end).
+    /// What comes until ReadyForQuery, the end, or half a second of silence (which is no end).
     pub fn drain(&mut self) -> Answer {
         self.stream
-            .set_read_timeout(Some(Duration::from_secs(2)))
+            .set_read_timeout(Some(Duration::from_millis(500)))
             .unwrap();
         let mut answer = Answer::default();
         while let Some((kind, body)) = self.message() {

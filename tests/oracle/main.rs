@@ -121,7 +121,7 @@ async fn native() -> String {
                 "$roles",
                 "string_to_array(current_setting('oracle.roles'), ',')",
             )
-            .replace("$user", "current_setting('oracle.user')");
+            .replace("$user", "current_setting('oracle.who')");
         format!(
             "CREATE TABLE public.{table} AS SELECT {columns} FROM everything.{table}; \
              ALTER TABLE public.{table} ENABLE ROW LEVEL SECURITY; \
@@ -141,7 +141,7 @@ async fn native() -> String {
         let sql = format!(
             "CREATE ROLE oracle_{user} LOGIN PASSWORD 'oracle'; \
              ALTER ROLE oracle_{user} SET oracle.roles = '{roles}'; \
-             ALTER ROLE oracle_{user} SET oracle.user = '{user}'"
+             ALTER ROLE oracle_{user} SET oracle.who = '{user}'"
         );
         client.batch_execute(&sql).await.unwrap();
     }
