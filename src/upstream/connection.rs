@@ -282,10 +282,13 @@ impl Connection {
         self.broken = true;
     }
 
-    /// The statement with the principal's settings was not prepared after all.
-    pub(super) fn forget_own(&mut self) {
-        self.principal_prepared = false;
-        self.unnamed = None;
+    /// A statement of our own was not prepared after all.
+    pub(super) fn forget_own(&mut self, principal: bool) {
+        if principal {
+            self.principal_prepared = false;
+        } else {
+            self.unnamed = None;
+        }
     }
 
     /// Puts the principal, and the output settings, in force for the open transaction.
@@ -329,7 +332,7 @@ impl Connection {
                 [],
                 &mut self.outbound,
             ))?;
-            script.steps.push_back(Step::OwnParse);
+            script.steps.push_back(Step::OwnParse { principal: true });
             self.principal_prepared = true;
         }
         self.bind_texts(PRINCIPAL_STATEMENT, &principal.parameters())?;
@@ -352,7 +355,7 @@ impl Connection {
         value: &str,
     ) -> Result<(), Fault> {
         put(frontend::parse("", setting.text(), [], &mut self.outbound))?;
-        script.steps.push_back(Step::OwnParse);
+        script.steps.push_back(Step::OwnParse { principal: false });
         self.unnamed = None;
         self.bind_texts("", &[value])?;
         script.steps.push_back(Step::Bind { forward: false });
@@ -503,7 +506,7 @@ impl Connection {
         request: usize,
     ) -> Result<(), Fault> {
         put(frontend::parse("", &command.text(), [], &mut self.outbound))?;
-        script.steps.push_back(Step::OwnParse);
+        script.steps.push_back(Step::OwnParse { principal: false });
         self.unnamed = None;
         self.bind_texts("", &[])?;
         script.steps.push_back(Step::Bind { forward: false });

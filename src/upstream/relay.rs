@@ -457,7 +457,9 @@ impl<D: Downstream> Relay<'_, '_, D> {
                 self.connection.confirm(&key);
                 self.connection.inbound.advance(total);
             }
-            (Step::OwnParse, b'1') | (Step::Close, b'3') => self.connection.inbound.advance(total),
+            (Step::OwnParse { .. }, b'1') | (Step::Close, b'3') => {
+                self.connection.inbound.advance(total)
+            }
             (Step::Bind { forward }, b'2') => self.forward_if(forward, total),
             (Step::DescribeStatement { hidden }, b't') => {
                 self.take_parameters(hidden, total);
@@ -547,7 +549,7 @@ impl<D: Downstream> Relay<'_, '_, D> {
                     break;
                 }
                 Step::Parse(key) => self.connection.forget(&key),
-                Step::OwnParse => self.connection.forget_own(),
+                Step::OwnParse { principal } => self.connection.forget_own(principal),
                 Step::Close => self.connection.lose_track(),
                 Step::Local(_)
                 | Step::Bind { .. }

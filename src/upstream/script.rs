@@ -18,8 +18,8 @@ pub(super) enum Step {
     Local(Bytes),
     /// ParseComplete of a query, swallowed; the statement is then in the cache.
     Parse(StatementKey),
-    /// ParseComplete of a text of our own, swallowed.
-    OwnParse,
+    /// ParseComplete of a text of our own, swallowed: the principal's named statement, or an unnamed one.
+    OwnParse { principal: bool },
     /// BindComplete, passed on or swallowed.
     Bind { forward: bool },
     /// ParameterDescription (without the last `hidden` ones) and RowDescription or NoData.

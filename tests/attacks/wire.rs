@@ -235,6 +235,13 @@ impl Client {
         }
     }
 
+    /// The same socket once more, to send from another thread.
+    pub fn half(&self) -> Self {
+        Self {
+            stream: self.stream.try_clone().unwrap(),
+        }
+    }
+
     /// Sends bytes; a server that has hung up shows at the next read.
     pub fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).ok();

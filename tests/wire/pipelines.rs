@@ -1,0 +1,336 @@
+//! The extended protocol: order, errors, portals, many at once.
+
+use crate::client::{Client, frame};
+use crate::{code, gate, kinds, login, value};
+use rowgate::config::Enforcement;
+use rowgate::demo::Setup;
+
+fn parse(name: &str, sql: &str, types: &[u32]) -> Vec<u8> {
+    let mut body = [name.as_bytes(), b"\0", sql.as_bytes(), b"\0"].concat();
+    body.extend(u16::try_from(types.len()).unwrap().to_be_bytes());
+    for oid in types {
+        body.extend(oid.to_be_bytes());
+    }
+    frame(b'P', &body)
+}
+
+fn bind(portal: &str, statement: &str, format: u16, values: &[&[u8]]) -> Vec<u8> {
+    let mut body = [portal.as_bytes(), b"\0", statement.as_bytes(), b"\0\0\x01"].concat();
+    body.extend(format.to_be_bytes());
+    body.extend(u16::try_from(values.len()).unwrap().to_be_bytes());
+    for value in values {
+        body.extend(u32::try_from(value.len()).unwrap().to_be_bytes());
+        body.extend(*value);
+    }
+    body.extend(b"\0\x01");
+    body.extend(format.to_be_bytes());
+    frame(b'B', &body)
+}
+
+fn describe(kind: u8, name: &str) -> Vec<u8> {
+    frame(b'D', &[&[kind][..], name.as_bytes(), b"\0"].concat())
+}
+
+fn execute(portal: &str, rows: u32) -> Vec<u8> {
+    frame(
+        b'E',
+        &[portal.as_bytes(), b"\0", &rows.to_be_bytes()].concat(),
+    )
+}
+
+fn close(kind: u8, name: &str) -> Vec<u8> {
+    frame(b'C', &[&[kind][..], name.as_bytes(), b"\0"].concat())
+}
+
+fn sync() -> Vec<u8> {
+    frame(b'S', b"")
+}
+
+fn flush() -> Vec<u8> {
+    frame(b'H', b"")
+}
+
+fn run(client: &mut Client, messages: &[Vec<u8>]) -> crate::client::Answer {
+    client.send(&messages.concat());
+    client.answer()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_in_the_middle_skips_to_sync() {
+    let gate = gate(|_| {}).await;
+    let mut client = login(&gate, "bob");
+    for broken in [
+        "SELECT 1/0",
+        "SELECT * FROM secret",
+        "DELETE FROM invoices",
+        "SELEC",
+    ] {
+        let answer = run(
+            &mut client,
+            &[
+                parse("", "SELECT 1", &[]),
+                bind("", "", 0, &[]),
+                execute("", 0),
+                parse("", broken, &[]),
+                bind("", "", 0, &[]),
+                execute("", 0),
+                parse("", "SELECT 3", &[]),
+                bind("", "", 0, &[]),
+                execute("", 0),
+                sync(),
+            ],
+        );
+        let expected = if broken == "SELECT 1/0" {
+            "12DC12EZ"
+        } else {
+            "12DCEZ"
+        };
+        // Division by zero may already show when the plan is made.
+        let seen = kinds(&answer).replace("12DC1EZ", "12DC12EZ");
+        assert_eq!(seen, expected, "{broken}");
+        assert_eq!(value(&client.extended("SELECT 4")), "4", "{broken}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parameters_and_results_in_text_and_binary() {
+    let gate = gate(|_| {}).await;
+    let mut client = login(&gate, "bob");
+    let sql = "SELECT $1::int + 1, $2::text";
+    let text = run(
+        &mut client,
+        &[
+            parse("q", sql, &[23, 25]),
+            bind("", "q", 0, &[b"41", b"x"]),
+            execute("", 0),
+            sync(),
+        ],
+    );
+    assert_eq!(text.rows(), [[Some("42".to_owned()), Some("x".to_owned())]]);
+    let binary = run(
+        &mut client,
+        &[
+            bind("", "q", 1, &[&41_u32.to_be_bytes(), b"x"]),
+            execute("", 0),
+            sync(),
+        ],
+    );
+    assert_eq!(value(&binary).as_bytes(), 42_u32.to_be_bytes());
+    let described = run(&mut client, &[describe(b'S', "q"), sync()]);
+    assert_eq!(kinds(&described), "tTZ");
+    for (wrong, expected) in [
+        (vec![bind("", "q", 0, &[b"1"]), sync()], "08P01"),
+        (vec![bind("", "q", 0, &[b"1", b"2", b"3"]), sync()], "08P01"),
+        (vec![bind("", "none", 0, &[]), sync()], "26000"),
+        (vec![execute("none", 0), sync()], "34000"),
+        (vec![parse("q", "SELECT 1", &[]), sync()], "42P05"),
+        (vec![parse("r", "SELECT $1", &[2205]), sync()], "42501"),
+        (vec![parse("s", "SELECT 1; SELECT 2", &[]), sync()], "42601"),
+        (
+            vec![
+                bind("", "q", 0, &[b"no number", b"x"]),
+                execute("", 0),
+                sync(),
+            ],
+            "22P02",
+        ),
+    ] {
+        assert_eq!(code(&run(&mut client, &wrong)), expected);
+        assert_eq!(value(&client.simple("SELECT 1")), "1");
+    }
+    let closed = run(
+        &mut client,
+        &[close(b'S', "q"), bind("", "q", 0, &[]), sync()],
+    );
+    assert_eq!(
+        (kinds(&closed).as_str(), code(&closed).as_str()),
+        ("3EZ", "26000")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn portals_stop_at_their_limit_and_go_on() {
+    let gate = gate(|_| {}).await;
+    let mut client = login(&gate, "bob");
+    assert_eq!(kinds(&client.simple("BEGIN")), "CZ");
+    let first = run(
+        &mut client,
+        &[
+            parse("", "SELECT id FROM invoices ORDER BY id", &[]),
+            bind("a", "", 0, &[]),
+            bind("b", "", 0, &[]),
+            describe(b'P', "a"),
+            execute("a", 2),
+            execute("b", 1),
+            sync(),
+        ],
+    );
+    assert_eq!(kinds(&first), "122TDDsDsZ");
+    let second = run(&mut client, &[execute("a", 2), execute("b", 0), sync()]);
+    assert_eq!(kinds(&second), "DDsDDDDDCZ");
+    assert_eq!(second.rows()[0][0].as_deref(), Some("3"));
+    let third = run(
+        &mut client,
+        &[execute("a", 0), close(b'P', "a"), execute("a", 0), sync()],
+    );
+    assert_eq!(
+        (kinds(&third).as_str(), code(&third).as_str()),
+        ("DDC3EZ", "34000")
+    );
+    assert_eq!(third.status(), Some(b'E'));
+    client.simple("ROLLBACK");
+    // Portals end with their transaction.
+    let gone = run(&mut client, &[execute("b", 0), sync()]);
+    assert_eq!(code(&gone), "34000");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flush_answers_without_ending_the_pipeline() {
+    let gate = gate(|_| {}).await;
+    let mut client = login(&gate, "bob");
+    client.send(&[parse("", "SELECT 7", &[]), describe(b'S', ""), flush()].concat());
+    let seen: Vec<u8> = (0..3).map(|_| client.message().unwrap().0).collect();
+    assert_eq!(seen, *b"1tT");
+    let rest = run(&mut client, &[bind("", "", 0, &[]), execute("", 0), sync()]);
+    assert_eq!(kinds(&rest), "2DCZ");
+    // An error at Flush: skipped up to Sync, then usable.
+    client.send(&[parse("", "SELECT * FROM secret", &[]), flush()].concat());
+    assert_eq!(client.message().unwrap().0, b'E');
+    let rest = run(&mut client, &[bind("", "", 0, &[]), execute("", 0), sync()]);
+    assert_eq!(kinds(&rest), "Z");
+    assert_eq!(value(&client.simple("SELECT 8")), "8");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_queries_in_one_pipeline() {
+    let gate = gate(|_| {}).await;
+    let mut client = login(&gate, "bob");
+    let one = [bind("", "q", 0, &[b"1"]), execute("", 0)].concat();
+    let mut bytes = parse("q", "SELECT $1::int", &[]);
+    bytes.extend(one.repeat(10_000));
+    bytes.extend(sync());
+    let writer = {
+        let mut half = client.half();
+        std::thread::spawn(move || half.send(&bytes))
+    };
+    let answer = client.answer();
+    writer.join().unwrap();
+    assert_eq!(answer.rows().len(), 10_000);
+    assert_eq!(answer.status(), Some(b'I'));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_statements_work_by_the_extended_protocol() {
+    let gate = gate(|_| {}).await;
+    let mut client = login(&gate, "bob");
+    assert_eq!(kinds(&client.extended("BEGIN")), "12nCZ");
+    assert_eq!(
+        client.extended("SET timezone = 'Asia/Tokyo'").status(),
+        Some(b'T')
+    );
+    let shown = client.extended("SHOW timezone");
+    assert_eq!(kinds(&shown), "12TDCZ");
+    assert_eq!(value(&shown), "Asia/Tokyo");
+    assert_eq!(kinds(&client.extended("COMMIT")), "12nCZ");
+    let now =
+        client.extended("SELECT extract(timezone FROM '2025-01-01 00:00:00+00'::timestamptz)");
+    assert_eq!(value(&now).parse::<f64>().unwrap(), 32_400.0);
+    assert_eq!(kinds(&client.extended("")), "12nIZ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_taken_away_is_gone_for_a_prepared_statement() {
+    let gate = gate(|_| {}).await;
+    let mut client = login(&gate, "anne");
+    let sum = [bind("", "q", 0, &[]), execute("", 0), sync()];
+    let first = [parse("q", "SELECT sum(amount) FROM invoices", &[])];
+    assert_eq!(
+        value(&run(&mut client, &[&first[..], &sum[..]].concat())),
+        "3900.00"
+    );
+    let config = crate::support::superuser(&gate.database);
+    let (admin, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    admin
+        .execute(
+            "DELETE FROM user_roles WHERE \"user\" = 'anne' AND role = 'Sales Manager'",
+            &[],
+        )
+        .await
+        .unwrap();
+    for _ in 0..100 {
+        if value(&run(&mut client, &sum)) == "1300.00" {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("the role is still in force");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_principals_parameters_are_out_of_reach() {
+    // Inline: the principal is bound behind the caller's parameters.
+    let setup = Setup::example(
+        "wire_inline",
+        std::net::SocketAddr::from(([127, 0, 0, 1], 0)),
+        Enforcement::Inline,
+    );
+    let gate = crate::support::gate_with(setup, |_| {}).await;
+    let mut client = login(&gate, "bob");
+    let sql = "SELECT coalesce(sum(amount), 0) FROM invoices WHERE id < $1";
+    let described = run(
+        &mut client,
+        &[parse("q", sql, &[]), describe(b'S', "q"), sync()],
+    );
+    let (_, body) = described
+        .messages
+        .iter()
+        .find(|(kind, _)| *kind == b't')
+        .unwrap();
+    assert_eq!(body[..2], [0, 1], "one parameter is told of");
+    assert_eq!(body.len(), 6);
+    let text = run(
+        &mut client,
+        &[bind("", "q", 0, &[b"100"]), execute("", 0), sync()],
+    );
+    assert_eq!(value(&text), "1300.00");
+    let type_ = u32::from_be_bytes(body[2..6].try_into().unwrap());
+    let number: &[u8] = if type_ == 20 {
+        &[0, 0, 0, 0, 0, 0, 0, 100]
+    } else {
+        &[0, 0, 0, 100]
+    };
+    let binary = run(
+        &mut client,
+        &[bind("", "q", 1, &[number]), execute("", 0), sync()],
+    );
+    assert_eq!(kinds(&binary), "2DCZ");
+    // More values than the query has, which would otherwise stand where the principal's do.
+    let forged: &[&[u8]] = &[b"100", b"{\"Sales Manager\"}"];
+    let answer = run(
+        &mut client,
+        &[bind("", "q", 0, forged), execute("", 0), sync()],
+    );
+    assert_eq!(code(&answer), "08P01");
+    // More declared types than the query has.
+    let typed = run(
+        &mut client,
+        &[
+            parse("r", sql, &[23, 25, 25]),
+            bind("", "r", 0, &[b"100"]),
+            execute("", 0),
+            sync(),
+        ],
+    );
+    assert_eq!(value(&typed), "1300.00");
+    let plain = run(
+        &mut client,
+        &[
+            parse("", sql, &[]),
+            bind("", "", 0, &[b"3"]),
+            execute("", 0),
+            sync(),
+        ],
+    );
+    assert_eq!(value(&plain), "650.00");
+}

@@ -1,0 +1,152 @@
+//! BEGIN to COMMIT: read only, one snapshot if asked, failures like PostgreSQL's.
+
+use crate::client::Client;
+use crate::{code, gate, kinds, login, value};
+
+/// Statement, expected SQLSTATE ("" = none), expected status after it.
+const COURSES: &[&[(&str, &str, u8)]] = &[
+    &[
+        ("BEGIN", "", b'T'),
+        ("SELECT count(*) FROM invoices", "", b'T'),
+        ("SELECT * FROM secret", "42P01", b'E'),
+        ("SELECT 1", "25P02", b'E'),
+        ("SHOW timezone", "25P02", b'E'),
+        ("COMMIT", "", b'I'),
+        ("SELECT 1", "", b'I'),
+    ],
+    &[
+        ("START TRANSACTION READ WRITE", "", b'T'),
+        ("DELETE FROM invoices", "25006", b'E'),
+        ("ROLLBACK", "", b'I'),
+    ],
+    &[
+        ("BEGIN", "", b'T'),
+        ("SAVEPOINT a", "", b'T'),
+        ("SELECT 1/0", "22012", b'E'),
+        ("ROLLBACK TO a", "", b'T'),
+        ("SELECT count(*) FROM invoices", "", b'T'),
+        ("SELECT nope FROM invoices", "42703", b'E'),
+        ("ROLLBACK TO a", "", b'T'),
+        ("RELEASE a", "", b'T'),
+        ("ROLLBACK TO a", "3B001", b'E'),
+        ("END", "", b'I'),
+    ],
+    &[
+        ("COMMIT", "", b'I'),
+        ("ROLLBACK", "", b'I'),
+        ("SAVEPOINT a", "25P01", b'I'),
+        ("BEGIN", "", b'T'),
+        ("BEGIN", "", b'T'),
+        ("COMMIT AND CHAIN", "", b'T'),
+        ("ABORT", "", b'I'),
+    ],
+    &[
+        ("BEGIN; SELECT 1; COMMIT", "", b'I'),
+        ("BEGIN; SELECT 1/0; COMMIT", "22012", b'E'),
+        ("ROLLBACK; SELECT 1", "", b'I'),
+        (
+            "BEGIN; SELECT count(*) FROM invoices; DROP TABLE invoices",
+            "25006",
+            b'E',
+        ),
+        ("ROLLBACK", "", b'I'),
+    ],
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statuses_follow_postgresql_by_both_protocols() {
+    let gate = gate(|_| {}).await;
+    for (name, protocol) in [
+        (
+            "simple",
+            Client::simple as fn(&mut Client, &str) -> crate::client::Answer,
+        ),
+        ("extended", Client::extended),
+    ] {
+        for course in COURSES {
+            let mut client = login(&gate, "bob");
+            for (sql, expected, status) in *course {
+                if name == "extended" && sql.contains("; ") {
+                    continue;
+                }
+                let answer = protocol(&mut client, sql);
+                assert_eq!(code(&answer), *expected, "{name}: {sql}");
+                assert_eq!(answer.status(), Some(*status), "{name}: {sql}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_transaction_commits_as_rollback() {
+    let gate = gate(|_| {}).await;
+    let mut client = login(&gate, "bob");
+    client.simple("BEGIN; SELECT * FROM secret");
+    let answer = client.simple("COMMIT");
+    assert_eq!(kinds(&answer), "CZ");
+    assert!(answer.contains("ROLLBACK"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn repeatable_read_keeps_one_snapshot_and_one_principal() {
+    let gate = gate(|_| {}).await;
+    let config = crate::support::superuser(&gate.database);
+    let (admin, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let sum = "SELECT sum(amount) FROM invoices";
+    let mut client = login(&gate, "bob");
+    client.simple("BEGIN ISOLATION LEVEL REPEATABLE READ");
+    assert_eq!(
+        value(&client.simple("SHOW transaction_isolation")),
+        "repeatable read"
+    );
+    assert_eq!(value(&client.simple(sum)), "1300.00");
+    admin
+        .execute("UPDATE invoices SET amount = amount + 1", &[])
+        .await
+        .unwrap();
+    assert_eq!(value(&client.simple(sum)), "1300.00");
+    client.simple("SAVEPOINT a");
+    client.simple("SELECT 1/0");
+    client.simple("ROLLBACK TO a");
+    // The principal was set before the savepoint, or is set again: never nobody, never somebody else.
+    assert_eq!(value(&client.simple(sum)), "1300.00");
+    client.simple("COMMIT");
+    assert_eq!(value(&client.simple(sum)), "1306.00");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_on_one_connection_do_not_see_each_other() {
+    let gate = gate(|config| config.upstream.pool_size = 1).await;
+    let mut bob = login(&gate, "bob");
+    let mut anne = login(&gate, "anne");
+    let mut eve = login(&gate, "eve");
+    let sum = "SELECT coalesce(sum(amount), 0) FROM invoices";
+    for protocol in [Client::simple, Client::extended] {
+        for _ in 0..5 {
+            assert_eq!(value(&protocol(&mut bob, sum)), "1300.00");
+            assert_eq!(value(&protocol(&mut anne, sum)), "3900.00");
+            assert_eq!(value(&protocol(&mut eve, sum)), "0");
+        }
+    }
+    // Settings stay with their session too.
+    bob.simple("SET timezone = 'Asia/Tokyo'");
+    let noon = "SELECT '2025-01-01 12:00:00+00'::timestamptz::text";
+    assert_eq!(value(&bob.simple(noon)), "2025-01-01 21:00:00+09");
+    assert!(!value(&anne.simple(noon)).contains("+09"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_transaction_is_ended() {
+    let gate = gate(|config| {
+        config.limits.idle_in_transaction_ms_max = 400;
+        config.upstream.pool_size = 1;
+    })
+    .await;
+    let mut idle = login(&gate, "bob");
+    idle.simple("BEGIN");
+    let answer = idle.answer();
+    assert!(answer.closed);
+    assert_eq!(code(&answer), "25P03");
+    assert_eq!(value(&login(&gate, "bob").simple("SELECT 1")), "1");
+}
