@@ -283,6 +283,7 @@ path = "audit.jsonl"
     text + &logins()
 }
 
+/// Each user may log in as `bob` or, as one writes a name, as `Bob`.
 fn logins() -> String {
     let login = |(user, _): &(&str, &str)| {
         let superuser = if *user == "admin" {
@@ -290,7 +291,11 @@ fn logins() -> String {
         } else {
             ""
         };
-        format!("\n[logins.{user}]\npassword = \"{PASSWORD}\"\n{superuser}")
+        let (first, rest) = user.split_at(1);
+        let written = format!("{}{rest}", first.to_ascii_uppercase());
+        [*user, written.as_str()]
+            .map(|name| format!("\n[logins.{name}]\npassword = \"{PASSWORD}\"\nuser_id = \"{user}\"\n{superuser}"))
+            .concat()
     };
     USERS.iter().map(login).collect()
 }
