@@ -132,7 +132,7 @@ fn highest_parameter(tokens: &[TokenWithSpan], limits: &Limits) -> Result<u16, R
 /// PostgreSQL spellings sqlparser cannot read, turned into ones it can, token by token.
 fn translate(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
-    // Indexes into `out` of the last two tokens that are not white space.
+    // The last token that is not white space.
     let mut before: Option<Token> = None;
     for token in tokens {
         let span = token.span;
@@ -169,8 +169,15 @@ fn translate(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
             {
                 push_words(&mut out, span, &["NULL"]);
             }
-            Token::EOF | Token::Word(_) | Token::Whitespace(_) => out.push(token.clone()),
-            // Any other token is itself; a token type is not syntax-tree input we judge.
+            // No keyword in PostgreSQL; sqlparser would want OF behind it.
+            Token::Word(word) if word.keyword == Keyword::MEMBER => {
+                let plain = Word {
+                    keyword: Keyword::NoKeyword,
+                    ..word.clone()
+                };
+                out.push(TokenWithSpan::new(Token::Word(plain), span));
+            }
+            // Any other token is itself; a token is not syntax-tree input we judge.
             other => out.push(TokenWithSpan::new(other.clone(), span)),
         }
         if !matches!(token.token, Token::Whitespace(_)) {

@@ -38,7 +38,11 @@ fn bob_and_anne_see_the_sums_the_readme_shows() {
     let sum = "SELECT SUM(amount) FROM invoices";
     assert_eq!(demo.psql("bob", sum).out, "1300.00");
     assert_eq!(demo.psql("anne", sum).out, "3900.00");
-    assert_eq!(demo.psql("Bob", sum).out, "1300.00", "also as one writes a name");
+    assert_eq!(
+        demo.psql("Bob", sum).out,
+        "1300.00",
+        "also as one writes a name"
+    );
     // Training is open to both of Anne's roles; its rows count once.
     let training = "SELECT SUM(amount) FROM transactions WHERE department = 'Training'";
     assert_eq!(demo.psql("anne", training).out, "240.00");
