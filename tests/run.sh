@@ -4,4 +4,4 @@ set -eu
 cd "$(dirname "$0")/.."
 ./.ci/setup tests
 PATH="$PATH:$HOME/.cargo/bin"
-exec cargo test "$@"
+exec cargo test --no-fail-fast "$@"

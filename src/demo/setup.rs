@@ -127,6 +127,9 @@ pub async fn prepare(cluster: &Cluster, setup: &Setup) -> Result<Config, DemoErr
         }
         // Nothing is installed: the logins read the tables themselves.
         Enforcement::Inline => {
+            let database = quote_identifier(&setup.database);
+            let revoke = format!("REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC");
+            execute(&admin, &revoke).await?;
             let mut tables: Vec<String> =
                 views.iter().map(|view| view.relation().quoted()).collect();
             tables.dedup();
