@@ -9,7 +9,7 @@ const CANARY: &str = "CANARY";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Expect {
+pub(crate) enum Expect {
     /// Must not be answered.
     Refused,
     /// May be answered or refused; either way nothing hidden is seen and nothing done.
@@ -18,45 +18,45 @@ pub enum Expect {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Generate {
-    pub shape: String,
-    pub size: usize,
+pub(crate) struct Generate {
+    pub(crate) shape: String,
+    pub(crate) size: usize,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Case {
-    pub id: String,
+pub(crate) struct Case {
+    pub(crate) id: String,
     #[serde(skip)]
-    pub class: String,
+    pub(crate) class: String,
     /// Who asks.
     #[serde(rename = "as", default = "anne")]
-    pub who: String,
+    pub(crate) who: String,
     /// Why the case matters, one line.
-    pub why: String,
+    pub(crate) why: String,
     #[serde(default)]
-    pub sql: String,
+    pub(crate) sql: String,
     /// For what is below SQL: what to send, step by step (see `gate.rs`). Not for the naive rewriter,
     /// which has no protocol, nor for `admit`.
     #[serde(default)]
-    pub steps: Vec<String>,
+    pub(crate) steps: Vec<String>,
     /// A text too long to write down.
-    pub generate: Option<Generate>,
-    pub expect: Expect,
+    pub(crate) generate: Option<Generate>,
+    pub(crate) expect: Expect,
     /// One of these, when refused.
     #[serde(default)]
-    pub sqlstate: Vec<String>,
+    pub(crate) sqlstate: Vec<String>,
     /// The first value of the first row, when answered; `NULL` for null.
-    pub answer: Option<String>,
+    pub(crate) answer: Option<String>,
     /// When answered, no error may come from the data: there is nothing in what the caller may see
     /// that the query fails on.
     #[serde(default)]
-    pub no_data_error: bool,
+    pub(crate) no_data_error: bool,
     /// Beside [`CANARY`].
     #[serde(default)]
-    pub must_not_see: Vec<String>,
+    pub(crate) must_not_see: Vec<String>,
     /// Why the case is kept although it does the naive rewriter no harm.
-    pub naive: Option<String>,
+    pub(crate) naive: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -70,12 +70,12 @@ fn anne() -> String {
     "Anne".to_owned()
 }
 
-pub fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/attacks")
 }
 
 /// Every case that is SQL, in the order of the files.
-pub fn all() -> Vec<Case> {
+pub(crate) fn all() -> Vec<Case> {
     every()
         .into_iter()
         .filter(|case| case.steps.is_empty())
@@ -83,7 +83,7 @@ pub fn all() -> Vec<Case> {
 }
 
 /// Every case below SQL.
-pub fn stepwise() -> Vec<Case> {
+pub(crate) fn stepwise() -> Vec<Case> {
     every()
         .into_iter()
         .filter(|case| !case.steps.is_empty())
@@ -115,7 +115,7 @@ fn every() -> Vec<Case> {
 
 impl Case {
     /// What is wrong with an answer, or `None`.
-    pub fn breach(&self, answer: &Answer) -> Option<String> {
+    pub(crate) fn breach(&self, answer: &Answer) -> Option<String> {
         for word in self.must_not_see.iter().map(String::as_str).chain([CANARY]) {
             if answer.contains(word) {
                 return Some(format!("shows {word:?}: {}", answer.around(word)));

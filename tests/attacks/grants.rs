@@ -42,7 +42,7 @@ const TABLES: &[(&str, &str, &str)] = &[
 ];
 
 /// Anne's grants in barrier enforcement.
-pub fn barrier() -> Grants {
+pub(crate) fn barrier() -> Grants {
     grants(|name| ShadowSource::Installed {
         sealed: RelationName::new("rowgate", name),
         open: RelationName::new("rowgate_open", name),
@@ -50,7 +50,7 @@ pub fn barrier() -> Grants {
 }
 
 /// Anne's grants in inline enforcement; the bodies are stand-ins, nothing runs them.
-pub fn inline() -> Grants {
+pub(crate) fn inline() -> Grants {
     grants(|name| {
         ShadowSource::Inline(InlineBody {
             pieces: vec![

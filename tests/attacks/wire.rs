@@ -13,22 +13,22 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Everything that came back for what was sent.
 #[derive(Debug, Default, Clone)]
-pub struct Answer {
-    pub messages: Vec<(u8, Vec<u8>)>,
+pub(crate) struct Answer {
+    pub(crate) messages: Vec<(u8, Vec<u8>)>,
     /// The server closed the connection.
-    pub closed: bool,
+    pub(crate) closed: bool,
 }
 
 /// An ErrorResponse or NoticeResponse.
 #[derive(Debug, Clone)]
-pub struct Fields {
-    pub code: String,
-    pub message: String,
-    pub hint: String,
+pub(crate) struct Fields {
+    pub(crate) code: String,
+    pub(crate) message: String,
+    pub(crate) hint: String,
 }
 
 impl Answer {
-    pub fn contains(&self, word: &str) -> bool {
+    pub(crate) fn contains(&self, word: &str) -> bool {
         let word = word.as_bytes();
         // Binary results and every other body: the bytes themselves.
         self.messages
@@ -36,7 +36,7 @@ impl Answer {
             .any(|(_, body)| body.windows(word.len()).any(|w| w == word))
     }
 
-    pub fn around(&self, word: &str) -> String {
+    pub(crate) fn around(&self, word: &str) -> String {
         self.messages
             .iter()
             .map(|(kind, body)| format!("{}: {}", *kind as char, String::from_utf8_lossy(body)))
@@ -45,13 +45,13 @@ impl Answer {
             .replace('\0', " ")
     }
 
-    pub fn error(&self) -> Option<Fields> {
+    pub(crate) fn error(&self) -> Option<Fields> {
         let (_, body) = self.messages.iter().find(|(kind, _)| *kind == b'E')?;
         Some(fields(body))
     }
 
     /// The rows of every result, as text.
-    pub fn rows(&self) -> Vec<Vec<Option<String>>> {
+    pub(crate) fn rows(&self) -> Vec<Vec<Option<String>>> {
         self.messages
             .iter()
             .filter(|(kind, _)| *kind == b'D')
@@ -60,7 +60,7 @@ impl Answer {
     }
 
     /// The columns of the last result: name and type OID.
-    pub fn columns(&self) -> Vec<(String, u32)> {
+    pub(crate) fn columns(&self) -> Vec<(String, u32)> {
         let Some((_, body)) = self.messages.iter().rev().find(|(kind, _)| *kind == b'T') else {
             return Vec::new();
         };
@@ -76,7 +76,7 @@ impl Answer {
     }
 
     /// The transaction status of the last ReadyForQuery.
-    pub fn status(&self) -> Option<u8> {
+    pub(crate) fn status(&self) -> Option<u8> {
         let (_, body) = self.messages.iter().rev().find(|(kind, _)| *kind == b'Z')?;
         body.first().copied()
     }
@@ -121,7 +121,7 @@ fn row(body: &[u8]) -> Vec<Option<String>> {
 }
 
 /// `kind`, the length, `body`.
-pub fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = vec![kind];
     bytes.extend(u32::try_from(body.len() + 4).unwrap().to_be_bytes());
     bytes.extend(body);
@@ -129,7 +129,7 @@ pub fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
 }
 
 /// A StartupMessage of protocol 3.0.
-pub fn startup(parameters: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn startup(parameters: &[(&str, &str)]) -> Vec<u8> {
     let mut body = 196_608_u32.to_be_bytes().to_vec();
     for (name, value) in parameters {
         body.extend(name.as_bytes());
@@ -147,7 +147,7 @@ pub fn startup(parameters: &[(&str, &str)]) -> Vec<u8> {
 }
 
 /// Parse, Bind, Describe, Execute and Sync of `sql`, without parameters, results in text.
-pub fn extended(sql: &str) -> Vec<u8> {
+pub(crate) fn extended(sql: &str) -> Vec<u8> {
     let mut bytes = frame(b'P', &[b"\0", sql.as_bytes(), b"\0\0\0"].concat());
     bytes.extend(frame(b'B', b"\0\0\0\0\0\0\0\0"));
     bytes.extend(frame(b'D', b"P\0"));
@@ -156,13 +156,13 @@ pub fn extended(sql: &str) -> Vec<u8> {
     bytes
 }
 
-pub struct Client {
+pub(crate) struct Client {
     stream: TcpStream,
 }
 
 impl Client {
     /// A socket without a login.
-    pub fn open(address: SocketAddr) -> Self {
+    pub(crate) fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -171,7 +171,7 @@ impl Client {
     }
 
     /// Logs in; `Err` holds what the server said instead.
-    pub fn login(
+    pub(crate) fn login(
         address: SocketAddr,
         user: &str,
         password: &str,
@@ -181,7 +181,7 @@ impl Client {
     }
 
     /// Logs in with these start-up parameters.
-    pub fn login_with(
+    pub(crate) fn login_with(
         address: SocketAddr,
         password: &str,
         parameters: &[(&str, &str)],
@@ -197,7 +197,7 @@ impl Client {
     }
 
     /// Answers what the server asks for after a start-up packet, up to ReadyForQuery, an error or the end.
-    pub fn authenticate(&mut self, password: &str) -> Answer {
+    pub(crate) fn authenticate(&mut self, password: &str) -> Answer {
         let mut seen = Answer::default();
         let mut scram = ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported());
         loop {
@@ -243,24 +243,24 @@ impl Client {
     }
 
     /// Sends bytes; a server that has hung up shows at the next read.
-    pub fn send(&mut self, bytes: &[u8]) {
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).ok();
     }
 
     /// A simple query, up to ReadyForQuery or the end.
-    pub fn simple(&mut self, sql: &str) -> Answer {
+    pub(crate) fn simple(&mut self, sql: &str) -> Answer {
         self.send(&frame(b'Q', &[sql.as_bytes(), b"\0"].concat()));
         self.answer()
     }
 
     /// The same by the extended protocol.
-    pub fn extended(&mut self, sql: &str) -> Answer {
+    pub(crate) fn extended(&mut self, sql: &str) -> Answer {
         self.send(&extended(sql));
         self.answer()
     }
 
     /// What comes, up to ReadyForQuery, the end, or a COPY that asks for data (which is declined).
-    pub fn answer(&mut self) -> Answer {
+    pub(crate) fn answer(&mut self) -> Answer {
         let mut answer = Answer::default();
         while let Some((kind, body)) = self.message() {
             answer.messages.push((kind, body));
@@ -275,7 +275,7 @@ impl Client {
     }
 
     /// What comes until ReadyForQuery, the end, or half a second of silence (which is no end).
-    pub fn drain(&mut self) -> Answer {
+    pub(crate) fn drain(&mut self) -> Answer {
         self.stream
             .set_read_timeout(Some(Duration::from_millis(500)))
             .unwrap();
@@ -296,7 +296,7 @@ impl Client {
     }
 
     /// One message; `None` when the server has closed or said nothing in time.
-    pub fn message(&mut self) -> Option<(u8, Vec<u8>)> {
+    pub(crate) fn message(&mut self) -> Option<(u8, Vec<u8>)> {
         let mut head = [0; 5];
         self.stream.read_exact(&mut head).ok()?;
         let length = u32::from_be_bytes(head[1..].try_into().unwrap()) as usize;

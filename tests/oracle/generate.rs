@@ -3,10 +3,10 @@
 //! a window could tell apart. Some fail (a division by zero is told alike by everybody).
 
 /// splitmix64 (Steele, Lea, Flood 2014): the same queries on every machine and version.
-pub struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -108,7 +108,7 @@ const TABLES: &[Table] = &[
 type Scope = Vec<(String, Type)>;
 
 /// One query.
-pub fn query(dice: &mut Dice) -> String {
+pub(crate) fn query(dice: &mut Dice) -> String {
     match dice.below(10) {
         0 => {
             let operation = ["UNION", "UNION ALL", "INTERSECT", "EXCEPT"];
