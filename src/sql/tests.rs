@@ -269,3 +269,39 @@ fn a_declared_parameter_type_can_seal() {
         );
     }
 }
+
+/// What the walk over sqlparser's tree makes of a text when neither libpg_query check stands beside it.
+fn rewritten_alone(text: &str) -> Result<(), Refusal> {
+    let grants = grants();
+    let super::parse::Parsed {
+        mut query,
+        names,
+        cte_names,
+        parameters: _,
+    } = super::parse::parse(text, &Limits::default())?;
+    let mut rewriter = super::rewrite::Rewriter::new(&grants, text, names, cte_names);
+    rewriter.query(&mut query).map(drop)
+}
+
+#[test]
+fn the_rewriter_alone_refuses_what_verify_alone_refuses() {
+    #[derive(serde::Deserialize)]
+    struct Cases {
+        secret: Vec<String>,
+        allowed: Vec<String>,
+        refused: std::collections::BTreeMap<String, Vec<String>>,
+    }
+    let cases: Cases = toml::from_str(include_str!("verify/cases.toml")).unwrap();
+    assert!(!cases.allowed.is_empty());
+    for case in &cases.secret {
+        // A qualified name of a granted table is the rewriter's to resolve, and verify's to refuse.
+        if !case.contains("public.invoices") {
+            assert!(rewritten_alone(case).is_err(), "{case}");
+        }
+    }
+    for reason in ["function_not_allowed", "cast_not_allowed", "not_a_read"] {
+        for case in &cases.refused[reason] {
+            assert!(rewritten_alone(case).is_err(), "{reason}: {case}");
+        }
+    }
+}
