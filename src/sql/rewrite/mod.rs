@@ -8,7 +8,9 @@
 mod expr;
 mod function;
 mod group_by;
+mod operator;
 mod query;
+mod select;
 mod table;
 mod types;
 
