@@ -15,15 +15,14 @@ use crate::policy::{Grants, GrantsFingerprint, Policy, PolicyVersion, PrincipalS
 use crate::provider::Resolver;
 use crate::sql::statement::{self, Statement};
 use crate::sql::{self, Form, Options, VerifiedQuery};
-use crate::upstream::{CancelSlot, Gate, Lease, Pool};
+pub use crate::upstream::Registration;
+use crate::upstream::{CancelSlot, Gate, Lease, Pool, Registry};
 use arc_swap::ArcSwap;
 use equivalent::Equivalent;
 use moka::sync::Cache;
-use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 /// What a gateway is made of.
 pub struct Parts {
@@ -54,7 +53,7 @@ pub struct Gateway {
     parts: Parts,
     rewrites: Cache<RewriteKey, Arc<Rewrite>>,
     statements: Cache<Box<str>, Arc<[Statement]>>,
-    sessions: Mutex<HashMap<i32, Cancellable>>,
+    sessions: Registry,
 }
 
 /// A principal and what it may see, as of one moment.
@@ -150,11 +149,6 @@ impl Equivalent<RewriteKey> for RewriteLookup<'_> {
     }
 }
 
-struct Cancellable {
-    secret: Vec<u8>,
-    slot: Arc<CancelSlot>,
-}
-
 impl Gateway {
     /// Puts the stages together.
     pub fn new(parts: Parts) -> Self {
@@ -177,7 +171,7 @@ impl Gateway {
             parts,
             rewrites,
             statements,
-            sessions: Mutex::default(),
+            sessions: Registry::default(),
         }
     }
 
@@ -456,89 +450,12 @@ impl Gateway {
         &self.parts.database
     }
 
-    /// Makes a session cancellable: a fresh process id, and a secret of `secret_bytes` random bytes.
-    pub fn register(&self, secret_bytes: usize) -> Registration<'_> {
-        let slot = Arc::new(CancelSlot::default());
-        let secret: Vec<u8> = (0..secret_bytes).map(|_| rand::random::<u8>()).collect();
-        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        let process = loop {
-            let process = rand::random::<i32>() & i32::MAX;
-            if process != 0 && !sessions.contains_key(&process) {
-                break process;
-            }
-        };
-        let entry = Cancellable {
-            secret: secret.clone(),
-            slot: Arc::clone(&slot),
-        };
-        sessions.insert(process, entry);
-        Registration {
-            gateway: self,
-            process,
-            secret,
-            slot,
-        }
+    /// The sessions that can be cancelled.
+    pub fn sessions(&self) -> &Registry {
+        &self.sessions
     }
-
-    /// Cancels what the session of this process id runs, if the secret is right. Says nothing either way.
-    pub async fn cancel(&self, process: i32, secret: &[u8]) {
-        let slot = {
-            let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-            sessions
-                .get(&process)
-                .filter(|entry| same_secret(&entry.secret, secret))
-                .map(|entry| Arc::clone(&entry.slot))
-        };
-        // A request that takes long must not hold up one that is wrong: both end in silence.
-        let wait = Duration::from_millis(self.parts.limits.login_ms_max);
-        if let Some(slot) = slot
-            && tokio::time::timeout(wait, slot.cancel()).await.is_err()
-        {
-            tracing::warn!("cancel request given up");
-        }
-    }
-}
-
-/// A session's place in the list of those that can be cancelled; given up when dropped.
-pub struct Registration<'a> {
-    gateway: &'a Gateway,
-    /// What BackendKeyData calls the process id.
-    pub process: i32,
-    /// What it calls the secret key.
-    pub secret: Vec<u8>,
-    /// Where the session's current backend is kept.
-    pub slot: Arc<CancelSlot>,
-}
-
-impl Drop for Registration<'_> {
-    fn drop(&mut self) {
-        let mut sessions = self
-            .gateway
-            .sessions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        sessions.remove(&self.process);
-    }
-}
-
-/// Compares without telling by its time where they differ.
-fn same_secret(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
 }
 
 fn weight(bytes: usize) -> u32 {
     u32::try_from(bytes.saturating_add(512)).unwrap_or(u32::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn secrets_are_compared_whole() {
-        assert!(same_secret(b"abcd", b"abcd"));
-        assert!(!same_secret(b"abcd", b"abce"));
-        assert!(!same_secret(b"abcd", b"abc"));
-        assert!(!same_secret(b"", b"a"));
-    }
 }

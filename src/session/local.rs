@@ -4,6 +4,7 @@
 use super::Session;
 use super::answer::Answer;
 use super::courtesy::Courtesy;
+use super::extended::no_statement;
 use super::pipeline::Stop;
 use super::told::Told;
 use crate::audit::RequestId;
@@ -100,19 +101,18 @@ impl Session {
         let mut changed = Vec::new();
         let tag = match kind {
             StatementKind::Set { name, value, local } => {
-                let local = *local && in_transaction;
-                match value {
-                    SetValue::Default => changed = self.settings.reset(name)?,
+                changed = match value {
+                    SetValue::Default => self.settings.reset(name)?,
                     SetValue::Values(values) => {
-                        changed = self.settings.set(name, values, local)?;
+                        self.settings.set(name, values, *local && in_transaction)?
                     }
-                }
+                };
                 "SET"
             }
             StatementKind::SetSessionCharacteristics {
                 isolation,
-                read_only: _,
                 deferrable,
+                ..
             } => {
                 self.settings.set_characteristics(*isolation, *deferrable);
                 "SET"
@@ -121,21 +121,15 @@ impl Session {
                 self.show(kind, describe)?;
                 "SHOW"
             }
-            StatementKind::Reset(name) => {
-                changed = self.settings.reset(name)?;
+            StatementKind::Reset(_) | StatementKind::ResetAll => {
+                changed = match kind {
+                    StatementKind::Reset(name) => self.settings.reset(name)?,
+                    _ => self.settings.reset_all(),
+                };
                 "RESET"
-            }
-            StatementKind::ResetAll => {
-                changed = self.settings.reset_all();
-                "RESET"
-            }
-            StatementKind::DiscardAll if in_transaction => {
-                let message = "DISCARD ALL cannot run inside a transaction block";
-                return Err(Told::new("25001", message).into());
             }
             StatementKind::DiscardAll => {
-                self.statements.clear();
-                changed = self.settings.reset_all();
+                changed = self.discard_all()?;
                 "DISCARD ALL"
             }
             StatementKind::DeallocateAll => {
@@ -143,9 +137,7 @@ impl Session {
                 "DEALLOCATE ALL"
             }
             StatementKind::Deallocate(name) => {
-                if self.statements.remove(name).is_none() {
-                    return Err(super::extended::no_statement(name).into());
-                }
+                self.deallocate(name)?;
                 "DEALLOCATE"
             }
             StatementKind::CloseAll => "CLOSE CURSOR ALL",
@@ -167,6 +159,20 @@ impl Session {
                 .local(Answer::bytes(|a| a.parameter(name, &value)));
         }
         self.complete_locally(tag, request)
+    }
+
+    fn deallocate(&mut self, name: &str) -> Result<(), Told> {
+        let known = self.statements.remove(name);
+        known.map(drop).ok_or_else(|| no_statement(name))
+    }
+
+    fn discard_all(&mut self) -> Result<Vec<super::settings::Change>, Told> {
+        if self.block.open() {
+            let message = "DISCARD ALL cannot run inside a transaction block";
+            return Err(Told::new("25001", message));
+        }
+        self.statements.clear();
+        Ok(self.settings.reset_all())
     }
 
     fn show(&mut self, kind: &StatementKind, describe: bool) -> Result<(), Told> {

@@ -3,11 +3,14 @@
 
 use super::cancel::{self, CancelKey};
 use super::command::{Setting, TransactionCommand};
+use super::encode::{
+    Binding, count, framed, put, put_formats, put_parameter_formats, put_text, statement_name,
+};
 use super::login::{LoggedIn, Target};
 use super::script::{Script, StatementKey, Step};
 use super::stream::Stream;
 use crate::error::{Fault, FaultKind};
-use crate::policy::{PrincipalSettings, SET_PRINCIPAL};
+use crate::policy::PrincipalSettings;
 use crate::sql::VerifiedQuery;
 use bytes::{BufMut, BytesMut};
 use lru::LruCache;
@@ -20,8 +23,6 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 /// Bytes read from the database at once.
 pub(super) const READ_BYTES: usize = 64 * 1024;
-/// The statement that tells the database the principal, on every connection.
-const PRINCIPAL_STATEMENT: &str = "rowgate";
 
 /// A statement that is, or is about to be, prepared on the connection.
 struct Prepared {
@@ -33,19 +34,6 @@ struct Prepared {
 /// Which prepared statement to use: a named one of the cache, or the unnamed one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StatementName(Option<u32>);
-
-/// What a client's Bind carries after the names, checked and cut into its parts.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Binding {
-    /// Format codes of the parameters: none (all text), one for all, or one each.
-    pub parameter_formats: Vec<i16>,
-    /// The parameters with their lengths, as they stand in the message.
-    pub parameters: Vec<u8>,
-    /// How many there are.
-    pub parameter_count: u16,
-    /// Format codes of the result: none (all text), one for all, or one each.
-    pub result_formats: Vec<i16>,
-}
 
 /// A logged-in connection to the database.
 pub struct Connection {
@@ -59,8 +47,8 @@ pub struct Connection {
     pub(super) inbound: BytesMut,
     prepared: LruCache<StatementKey, Prepared>,
     prepared_max: NonZeroUsize,
-    unnamed: Option<StatementKey>,
-    principal_prepared: bool,
+    pub(super) unnamed: Option<StatementKey>,
+    pub(super) principal_prepared: bool,
     next_number: u32,
     policy_version: u64,
     /// The transaction status of the last ReadyForQuery: `I`, `T` or `E`.
@@ -70,9 +58,9 @@ pub struct Connection {
     /// The stream has failed or its answers make no sense any more.
     pub(super) broken: bool,
     /// The principal in force in the open transaction.
-    principal: Option<Arc<PrincipalSettings>>,
+    pub(super) principal: Option<Arc<PrincipalSettings>>,
     /// The output settings in force in the open transaction, beyond the pool's defaults.
-    settings: Vec<(Setting, String)>,
+    pub(super) settings: Vec<(Setting, String)>,
 }
 
 impl Connection {
@@ -291,90 +279,8 @@ impl Connection {
         }
     }
 
-    /// Puts the principal, and the output settings, in force for the open transaction.
-    ///
-    /// # Errors
-    /// [`FaultKind::Internal`] when a message cannot be put together.
-    pub fn become_principal(
-        &mut self,
-        script: &mut Script,
-        principal: &Arc<PrincipalSettings>,
-        settings: &[(Setting, String)],
-    ) -> Result<(), Fault> {
-        let in_force = self
-            .principal
-            .as_ref()
-            .is_some_and(|current| Arc::ptr_eq(current, principal) || current == principal);
-        if !in_force {
-            self.tell_principal(script, principal)?;
-        }
-        for (setting, value) in settings {
-            if !self
-                .settings
-                .iter()
-                .any(|(s, v)| s == setting && v == value)
-            {
-                self.tell_setting(script, *setting, value)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn tell_principal(
-        &mut self,
-        script: &mut Script,
-        principal: &Arc<PrincipalSettings>,
-    ) -> Result<(), Fault> {
-        if !self.principal_prepared {
-            put(frontend::parse(
-                PRINCIPAL_STATEMENT,
-                SET_PRINCIPAL,
-                [],
-                &mut self.outbound,
-            ))?;
-            script.steps.push_back(Step::OwnParse { principal: true });
-            self.principal_prepared = true;
-        }
-        self.bind_texts(PRINCIPAL_STATEMENT, &principal.parameters())?;
-        script.steps.push_back(Step::Bind { forward: false });
-        put(frontend::execute("", 0, &mut self.outbound))?;
-        script.steps.push_back(Step::Principal);
-        self.dirty = true;
-        self.principal = Some(Arc::clone(principal));
-        Ok(())
-    }
-
-    /// Puts one output setting in force for the open transaction.
-    ///
-    /// # Errors
-    /// [`FaultKind::Internal`] when a message cannot be put together.
-    pub fn tell_setting(
-        &mut self,
-        script: &mut Script,
-        setting: Setting,
-        value: &str,
-    ) -> Result<(), Fault> {
-        put(frontend::parse("", setting.text(), [], &mut self.outbound))?;
-        script.steps.push_back(Step::OwnParse { principal: false });
-        self.unnamed = None;
-        self.bind_texts("", &[value])?;
-        script.steps.push_back(Step::Bind { forward: false });
-        put(frontend::execute("", 0, &mut self.outbound))?;
-        script.steps.push_back(Step::Setting);
-        self.dirty = true;
-        self.settings.retain(|(s, _)| *s != setting);
-        self.settings.push((setting, value.to_owned()));
-        Ok(())
-    }
-
-    /// What was in force may no longer be (the transaction ended, or went back to a savepoint).
-    pub fn forget_in_force(&mut self) {
-        self.principal = None;
-        self.settings.clear();
-    }
-
     /// Binds text values to a statement of our own, on the unnamed portal.
-    fn bind_texts(&mut self, statement: &str, values: &[&str]) -> Result<(), Fault> {
+    pub(super) fn bind_texts(&mut self, statement: &str, values: &[&str]) -> Result<(), Fault> {
         framed(&mut self.outbound, b'B', |out| {
             out.put_u8(0);
             out.put_slice(statement.as_bytes());
@@ -554,72 +460,4 @@ impl Connection {
             self.outbound = BytesMut::new();
         }
     }
-}
-
-fn statement_name(number: Option<u32>) -> String {
-    number.map_or_else(String::new, |number| format!("s{number}"))
-}
-
-fn put(result: std::io::Result<()>) -> Result<(), Fault> {
-    result.map_err(|error| Fault::new(FaultKind::Internal, error))
-}
-
-fn count(number: usize) -> Result<u16, Fault> {
-    u16::try_from(number).map_err(|error| Fault::new(FaultKind::Internal, error))
-}
-
-fn put_text(out: &mut BytesMut, value: &str) -> Result<(), Fault> {
-    let length =
-        i32::try_from(value.len()).map_err(|error| Fault::new(FaultKind::Internal, error))?;
-    out.put_i32(length);
-    out.put_slice(value.as_bytes());
-    Ok(())
-}
-
-fn put_formats(out: &mut BytesMut, formats: &[i16]) -> Result<(), Fault> {
-    out.put_u16(count(formats.len())?);
-    for format in formats {
-        out.put_i16(*format);
-    }
-    Ok(())
-}
-
-/// The caller's formats, and text for the `own` parameters behind.
-fn put_parameter_formats(out: &mut BytesMut, binding: &Binding, own: usize) -> Result<(), Fault> {
-    let formats = &binding.parameter_formats;
-    if own == 0 || formats.iter().all(|format| *format == 0) {
-        return put_formats(out, if own == 0 { formats } else { &[] });
-    }
-    let callers = usize::from(binding.parameter_count);
-    out.put_u16(count(callers + own)?);
-    for index in 0..callers {
-        let format = if formats.len() == 1 {
-            formats.first()
-        } else {
-            formats.get(index)
-        };
-        out.put_i16(format.copied().unwrap_or(0));
-    }
-    for _ in 0..own {
-        out.put_i16(0);
-    }
-    Ok(())
-}
-
-/// A message: type byte, length, body.
-fn framed(
-    out: &mut BytesMut,
-    tag: u8,
-    body: impl FnOnce(&mut BytesMut) -> Result<(), Fault>,
-) -> Result<(), Fault> {
-    out.put_u8(tag);
-    let start = out.len();
-    out.put_i32(0);
-    body(out)?;
-    let length =
-        i32::try_from(out.len() - start).map_err(|error| Fault::new(FaultKind::Internal, error))?;
-    if let Some(slot) = out.get_mut(start..start + 4) {
-        slot.copy_from_slice(&length.to_be_bytes());
-    }
-    Ok(())
 }

@@ -7,18 +7,24 @@
 mod cancel;
 mod command;
 mod connection;
+mod encode;
 mod errors;
+mod frames;
+mod in_force;
 mod login;
 mod pool;
+mod registry;
 mod relay;
 mod script;
 mod stream;
 
 pub use cancel::{CancelKey, CancelSlot};
 pub use command::{Setting, TransactionCommand};
-pub use connection::{Binding, Connection};
+pub use connection::Connection;
+pub use encode::Binding;
 pub use errors::UpstreamError;
 pub use login::Target;
 pub use pool::{Lease, Pool, PoolOptions};
+pub use registry::{Registration, Registry};
 pub use relay::{Bounds, Downstream, Failure, Gate, RelayEnd, relay};
 pub use script::{Request, Script};

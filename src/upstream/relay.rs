@@ -8,7 +8,7 @@ use super::cancel;
 use super::connection::{Connection, READ_BYTES};
 use super::errors::UpstreamError;
 use super::script::{Script, Step};
-use crate::error::{Fault, FaultKind, Reason, Refusal};
+use crate::error::{Fault, FaultKind, Refusal};
 use bytes::{Buf, BytesMut};
 use std::future::Future;
 use std::io;
@@ -20,9 +20,7 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 
 /// With this much waiting for the client, the database is not read.
-const OUT_BYTES_HIGH: usize = 256 * 1024;
-/// Largest frame that must be seen whole (descriptions and errors).
-const WHOLE_FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub(super) const OUT_BYTES_HIGH: usize = 256 * 1024;
 /// What a statement may take beyond `statement_timeout` before the database counts as stalled.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -106,27 +104,27 @@ pub async fn relay<D: Downstream>(
     end
 }
 
-struct Relay<'a, 'g, D> {
-    connection: &'a mut Connection,
-    script: &'a mut Script,
-    downstream: &'a mut D,
-    gate: Option<Gate<'g>>,
-    bounds: &'a Bounds,
+pub(super) struct Relay<'a, 'g, D> {
+    pub(super) connection: &'a mut Connection,
+    pub(super) script: &'a mut Script,
+    pub(super) downstream: &'a mut D,
+    pub(super) gate: Option<Gate<'g>>,
+    pub(super) bounds: &'a Bounds,
     /// Where this relay's bytes start in the client's buffer; nothing leaves while the gate is closed.
-    mark: usize,
+    pub(super) mark: usize,
     /// Nothing more goes to the client.
-    mute: bool,
+    pub(super) mute: bool,
     /// Bytes of the current frame that are still to come and to be passed on.
-    pass: usize,
-    failure: Option<Failure>,
-    cancelling: Option<Pin<Box<dyn Future<Output = bool> + Send>>>,
-    send_deadline: Option<Pin<Box<Sleep>>>,
-    silence: Option<Pin<Box<Sleep>>>,
-    heard: Instant,
+    pub(super) pass: usize,
+    pub(super) failure: Option<Failure>,
+    pub(super) cancelling: Option<Pin<Box<dyn Future<Output = bool> + Send>>>,
+    pub(super) send_deadline: Option<Pin<Box<Sleep>>>,
+    pub(super) silence: Option<Pin<Box<Sleep>>>,
+    pub(super) heard: Instant,
 }
 
 /// What looking at the received bytes came to.
-enum Taken {
+pub(super) enum Taken {
     /// Every step is done.
     End,
     /// More bytes are needed.
@@ -207,7 +205,7 @@ impl<D: Downstream> Relay<'_, '_, D> {
 
     /// A failure of our own in the middle of the pipeline: nothing more passes, the database is asked to
     /// stop, and its answers are swallowed up to ReadyForQuery.
-    fn stop(&mut self, failure: Failure) {
+    pub(super) fn stop(&mut self, failure: Failure) {
         if self.mute {
             return;
         }
@@ -218,7 +216,7 @@ impl<D: Downstream> Relay<'_, '_, D> {
         self.cancelling = Some(Box::pin(cancel::cancel(target, self.connection.key())));
     }
 
-    fn ensure_sync(&mut self) {
+    pub(super) fn ensure_sync(&mut self) {
         if !matches!(self.script.steps.back(), Some(Step::Sync)) {
             self.connection.sync(self.script);
         }
@@ -324,268 +322,4 @@ impl<D: Downstream> Relay<'_, '_, D> {
             self.silence = None;
         }
     }
-
-    /// Looks at what has been received.
-    fn take(&mut self) -> Taken {
-        loop {
-            self.script.drain_local(self.downstream.out(), self.mute);
-            if self.pass > 0 {
-                let piece = self.pass.min(self.connection.inbound.len());
-                if piece == 0 {
-                    return Taken::Hungry;
-                }
-                self.forward(piece);
-                self.pass -= piece;
-            } else if self.script.steps.is_empty() {
-                return Taken::End;
-            } else if let Some(taken) = self.take_frame() {
-                return taken;
-            }
-            if self.downstream.out().len() >= OUT_BYTES_HIGH {
-                return Taken::Full;
-            }
-        }
-    }
-
-    /// Moves bytes from the database's buffer to the client's.
-    fn forward(&mut self, length: usize) {
-        let bytes = self.connection.inbound.get(..length).unwrap_or_default();
-        if !self.mute {
-            self.downstream.out().extend_from_slice(bytes);
-        }
-        self.connection
-            .inbound
-            .advance(length.min(self.connection.inbound.len()));
-    }
-
-    /// One frame, or a run of rows; `None` = go on.
-    fn take_frame(&mut self) -> Option<Taken> {
-        let Some((tag, total)) = header(&self.connection.inbound) else {
-            return Some(Taken::Hungry);
-        };
-        let Some(total) = total else {
-            return Some(lost("a frame of impossible length"));
-        };
-        let whole = self.connection.inbound.len() >= total;
-        match (tag, self.script.steps.front()) {
-            (b'D', Some(Step::Rows { request })) => {
-                let request = *request;
-                return self.take_row(request, total, whole);
-            }
-            (b'T', Some(Step::Describe | Step::DescribeStatement { .. })) if !whole => {
-                self.pass_on(total);
-                self.script.steps.pop_front();
-                return None;
-            }
-            _ => {}
-        }
-        if !whole {
-            if total > WHOLE_FRAME_BYTES_MAX {
-                return Some(lost("a frame larger than any that is expected whole"));
-            }
-            return Some(Taken::Hungry);
-        }
-        self.take_whole(tag, total)
-    }
-
-    /// Starts to pass on a frame of which only a part is here.
-    fn pass_on(&mut self, total: usize) {
-        let here = total.min(self.connection.inbound.len());
-        self.forward(here);
-        self.pass = total - here;
-    }
-
-    /// Rows: counted against the limits, passed on unread.
-    fn take_row(&mut self, request: usize, total: usize, whole: bool) -> Option<Taken> {
-        if self.mute {
-            if whole {
-                self.forward(total);
-            } else {
-                self.pass_on(total);
-            }
-            return None;
-        }
-        let bounds = self.bounds;
-        if let Some(request) = self.script.requests.get_mut(request) {
-            let rows = request.rows + 1;
-            let bytes = request
-                .bytes
-                .saturating_add(u64::try_from(total).unwrap_or(u64::MAX));
-            if bounds.rows_max > 0 && rows > bounds.rows_max {
-                let refusal = too_large("rows", bounds.rows_max);
-                self.stop(Failure::Limit(refusal));
-                return None;
-            }
-            if bounds.bytes_max > 0 && bytes > bounds.bytes_max {
-                let refusal = too_large("bytes", bounds.bytes_max);
-                self.stop(Failure::Limit(refusal));
-                return None;
-            }
-            request.rows = rows;
-            request.bytes = bytes;
-        }
-        if whole {
-            self.forward(total);
-        } else if total > READ_BYTES / 2 {
-            self.pass_on(total);
-        } else {
-            // Not worth cutting: the rest comes with the next read. Uncount, it will be seen again.
-            if let Some(request) = self.script.requests.get_mut(request) {
-                request.rows -= 1;
-                request.bytes -= u64::try_from(total).unwrap_or(0);
-            }
-            return Some(Taken::Hungry);
-        }
-        None
-    }
-
-    fn take_whole(&mut self, tag: u8, total: usize) -> Option<Taken> {
-        match tag {
-            // Notices, settings and notifications are between Rowgate and the database.
-            b'N' | b'S' | b'A' => {
-                self.connection.inbound.advance(total);
-                return None;
-            }
-            b'E' => return self.take_error(total),
-            _ => {}
-        }
-        let Some(step) = self.script.steps.pop_front() else {
-            return Some(lost("an answer nobody asked for"));
-        };
-        match (step, tag) {
-            (Step::Parse(key), b'1') => {
-                self.connection.confirm(&key);
-                self.connection.inbound.advance(total);
-            }
-            (Step::OwnParse { .. }, b'1') | (Step::Close, b'3') => {
-                self.connection.inbound.advance(total)
-            }
-            (Step::Bind { forward }, b'2') => self.forward_if(forward, total),
-            (Step::DescribeStatement { hidden }, b't') => {
-                self.take_parameters(hidden, total);
-                self.script.steps.push_front(Step::Describe);
-            }
-            (Step::Describe, b'T' | b'n') => self.forward(total),
-            (Step::Rows { request }, b'C' | b's' | b'I') => {
-                if let Some(request) = self.script.requests.get_mut(request) {
-                    request.complete = !self.mute;
-                }
-                self.forward(total);
-            }
-            (step @ (Step::Principal | Step::Setting), b'D') => {
-                self.connection.inbound.advance(total);
-                self.script.steps.push_front(step);
-            }
-            (Step::Principal | Step::Setting, b'C') => self.connection.inbound.advance(total),
-            (Step::Sync, b'Z') => {
-                let status = self.connection.inbound.get(5).copied().unwrap_or(b'E');
-                self.connection.inbound.advance(total);
-                self.connection.ready(status);
-            }
-            (step, tag) => {
-                tracing::error!(?step, tag = %char::from(tag), "answer out of order");
-                return Some(lost("an answer out of order"));
-            }
-        }
-        None
-    }
-
-    fn forward_if(&mut self, forward: bool, total: usize) {
-        if forward {
-            self.forward(total);
-        } else {
-            self.connection.inbound.advance(total);
-        }
-    }
-
-    /// ParameterDescription without the last `hidden` types.
-    fn take_parameters(&mut self, hidden: usize, total: usize) {
-        if hidden == 0 {
-            return self.forward(total);
-        }
-        let frame = self.connection.inbound.split_to(total);
-        if self.mute {
-            return;
-        }
-        let types = frame.get(7..).unwrap_or_default();
-        let kept = (types.len() / 4).saturating_sub(hidden);
-        let out = self.downstream.out();
-        out.extend_from_slice(b"t");
-        let length = i32::try_from(6 + 4 * kept).unwrap_or(6);
-        out.extend_from_slice(&length.to_be_bytes());
-        out.extend_from_slice(&u16::try_from(kept).unwrap_or(0).to_be_bytes());
-        out.extend_from_slice(types.get(..4 * kept).unwrap_or_default());
-    }
-
-    /// The database skips to Sync: so does the script.
-    fn take_error(&mut self, total: usize) -> Option<Taken> {
-        let frame = self.connection.inbound.split_to(total);
-        let error = UpstreamError::read(frame.get(5..).unwrap_or_default());
-        if error.fatal {
-            let kind = if error.sqlstate == "57014" {
-                FaultKind::UpstreamTimeout
-            } else {
-                FaultKind::UpstreamLost
-            };
-            return Some(Taken::Lost(Fault::because(kind, error.original)));
-        }
-        let step = self.script.steps.front();
-        let failure = match step {
-            Some(Step::Principal) => internal(&error),
-            Some(Step::Setting) => Failure::Setting(error),
-            Some(Step::Sync) | None => internal(&error),
-            Some(_) if error.internal => internal(&error),
-            Some(_) => Failure::Upstream(error),
-        };
-        if !self.mute {
-            self.failure.get_or_insert(failure);
-            self.mute = true;
-        }
-        self.ensure_sync();
-        while let Some(step) = self.script.steps.pop_front() {
-            match step {
-                Step::Sync => {
-                    self.script.steps.push_front(Step::Sync);
-                    break;
-                }
-                Step::Parse(key) => self.connection.forget(&key),
-                Step::OwnParse { principal } => self.connection.forget_own(principal),
-                Step::Close => self.connection.lose_track(),
-                Step::Local(_)
-                | Step::Bind { .. }
-                | Step::DescribeStatement { .. }
-                | Step::Describe
-                | Step::Rows { .. }
-                | Step::Principal
-                | Step::Setting => {}
-            }
-        }
-        None
-    }
-}
-
-fn internal(error: &UpstreamError) -> Failure {
-    Failure::Fault(Fault::because(FaultKind::Internal, error.original.clone()))
-}
-
-fn lost(cause: &'static str) -> Taken {
-    Taken::Lost(Fault::because(FaultKind::UpstreamLost, cause))
-}
-
-fn too_large(what: &str, limit: u64) -> Refusal {
-    Refusal::new(
-        Reason::TooLarge,
-        format!("the result has more than {limit} {what}"),
-    )
-    .hint("Ask for less: add a WHERE clause, a LIMIT or an aggregate.")
-}
-
-/// Type byte and whole length of the frame at the front; `Some((_, None))` = impossible.
-fn header(buffer: &[u8]) -> Option<(u8, Option<usize>)> {
-    let (tag, rest) = buffer.split_first()?;
-    let length: [u8; 4] = rest.get(..4)?.try_into().ok()?;
-    let length = usize::try_from(i32::from_be_bytes(length))
-        .ok()
-        .filter(|length| *length >= 4);
-    Some((*tag, length.map(|length| length + 1)))
 }

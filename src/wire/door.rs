@@ -193,7 +193,7 @@ impl Door {
                     return None;
                 }
                 Some(Packet::Cancel { process, secret }) => {
-                    self.gateway.cancel(process, &secret).await;
+                    self.gateway.sessions().cancel(process, &secret).await;
                     return Some(First::Done);
                 }
                 Some(Packet::StartUp(start)) => {
@@ -289,6 +289,7 @@ impl Door {
     ) -> Option<Registration<'_>> {
         let registration = self
             .gateway
+            .sessions()
             .register(if start.agreed_minor() >= 2 { 32 } else { 4 });
         let out = client.out_mut();
         auth::request(out, 0, &[]);

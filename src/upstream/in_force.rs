@@ -1,0 +1,98 @@
+//! What is in force in a connection's open transaction: the principal, and output settings that differ from
+//! the pool's. Both are transaction-local, so that nothing of one caller is left for the next.
+
+use super::command::Setting;
+use super::connection::Connection;
+use super::encode::put;
+use super::script::{Script, Step};
+use crate::error::Fault;
+use crate::policy::{PrincipalSettings, SET_PRINCIPAL};
+use postgres_protocol::message::frontend;
+use std::sync::Arc;
+
+/// The statement that tells the database the principal, on every connection.
+const PRINCIPAL_STATEMENT: &str = "rowgate";
+
+impl Connection {
+    /// Puts the principal, and the output settings, in force for the open transaction.
+    ///
+    /// # Errors
+    /// [`FaultKind::Internal`] when a message cannot be put together.
+    pub fn become_principal(
+        &mut self,
+        script: &mut Script,
+        principal: &Arc<PrincipalSettings>,
+        settings: &[(Setting, String)],
+    ) -> Result<(), Fault> {
+        let in_force = self
+            .principal
+            .as_ref()
+            .is_some_and(|current| Arc::ptr_eq(current, principal) || current == principal);
+        if !in_force {
+            self.tell_principal(script, principal)?;
+        }
+        for (setting, value) in settings {
+            if !self
+                .settings
+                .iter()
+                .any(|(s, v)| s == setting && v == value)
+            {
+                self.tell_setting(script, *setting, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_principal(
+        &mut self,
+        script: &mut Script,
+        principal: &Arc<PrincipalSettings>,
+    ) -> Result<(), Fault> {
+        if !self.principal_prepared {
+            put(frontend::parse(
+                PRINCIPAL_STATEMENT,
+                SET_PRINCIPAL,
+                [],
+                &mut self.outbound,
+            ))?;
+            script.steps.push_back(Step::OwnParse { principal: true });
+            self.principal_prepared = true;
+        }
+        self.bind_texts(PRINCIPAL_STATEMENT, &principal.parameters())?;
+        script.steps.push_back(Step::Bind { forward: false });
+        put(frontend::execute("", 0, &mut self.outbound))?;
+        script.steps.push_back(Step::Principal);
+        self.dirty = true;
+        self.principal = Some(Arc::clone(principal));
+        Ok(())
+    }
+
+    /// Puts one output setting in force for the open transaction.
+    ///
+    /// # Errors
+    /// [`FaultKind::Internal`] when a message cannot be put together.
+    pub fn tell_setting(
+        &mut self,
+        script: &mut Script,
+        setting: Setting,
+        value: &str,
+    ) -> Result<(), Fault> {
+        put(frontend::parse("", setting.text(), [], &mut self.outbound))?;
+        script.steps.push_back(Step::OwnParse { principal: false });
+        self.unnamed = None;
+        self.bind_texts("", &[value])?;
+        script.steps.push_back(Step::Bind { forward: false });
+        put(frontend::execute("", 0, &mut self.outbound))?;
+        script.steps.push_back(Step::Setting);
+        self.dirty = true;
+        self.settings.retain(|(s, _)| *s != setting);
+        self.settings.push((setting, value.to_owned()));
+        Ok(())
+    }
+
+    /// What was in force may no longer be (the transaction ended, or went back to a savepoint).
+    pub fn forget_in_force(&mut self) {
+        self.principal = None;
+        self.settings.clear();
+    }
+}
