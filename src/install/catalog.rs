@@ -132,22 +132,28 @@ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
 const COLUMNS: &str = "
 SELECT a.attrelid, a.attnum, a.attname::text, col_description(a.attrelid, a.attnum),
        t.typname::text, format_type(t.oid, a.atttypmod), t.typtype::text,
-       t.typcategory = 'A' AND t.typelem <> 0, n.nspname = 'pg_catalog'
+       t.typcategory = 'A' AND t.typelem <> 0,
+       n.nspname = 'pg_catalog' AND a.attcollation IN (0, 100, 950)
 FROM pg_attribute AS a
 JOIN pg_type AS t ON t.oid = a.atttypid
 JOIN pg_namespace AS n ON n.oid = t.typnamespace
 WHERE a.attrelid = ANY ($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attrelid, a.attnum";
 
+// A collation that is neither the database's ("default", 100) nor "C" (950) makes of a built-in type one whose
+// comparisons may fail at run time: two such collations meet, or LIKE meets a nondeterministic one.
 const TYPES: &str = "
 SELECT w.place, t.typname::text, format_type(t.oid, w.modifier), t.typtype::text,
-       t.typcategory = 'A' AND t.typelem <> 0, n.nspname = 'pg_catalog'
-FROM unnest($1::oid[], $2::int4[]) WITH ORDINALITY AS w(type, modifier, place)
+       t.typcategory = 'A' AND t.typelem <> 0,
+       n.nspname = 'pg_catalog' AND coalesce(a.attcollation IN (0, 100, 950), true)
+FROM unnest($1::oid[], $2::int4[], $3::oid[], $4::int2[])
+     WITH ORDINALITY AS w(type, modifier, relation, number, place)
 JOIN pg_type AS t ON t.oid = w.type
 JOIN pg_namespace AS n ON n.oid = t.typnamespace
+LEFT JOIN pg_attribute AS a ON a.attrelid = w.relation AND a.attnum = w.number
 ORDER BY w.place";
 
-/// Five columns from `at`: typname, format_type, typtype, is an array, is in pg_catalog.
+/// Five columns from `at`: typname, format_type, typtype, is an array, is in pg_catalog and usually collated.
 fn type_from(row: &tokio_postgres::Row, at: usize) -> ColumnType {
     let typtype: String = row.get(at + 2);
     let (array, builtin): (bool, bool) = (row.get(at + 3), row.get(at + 4));
@@ -197,7 +203,11 @@ pub(super) async fn describe(
     let columns = statement.columns();
     let types: Vec<u32> = columns.iter().map(|column| column.type_().oid()).collect();
     let modifiers: Vec<i32> = columns.iter().map(|c| c.type_modifier()).collect();
-    let rows = client.query(TYPES, &[&types, &modifiers]).await?;
+    let tables: Vec<Option<u32>> = columns.iter().map(|column| column.table_oid()).collect();
+    let numbers: Vec<Option<i16>> = columns.iter().map(|column| column.column_id()).collect();
+    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
+        [&types, &modifiers, &tables, &numbers];
+    let rows = client.query(TYPES, &parameters).await?;
     let described = columns.iter().zip(rows.iter());
     Ok(Ok(described
         .map(|(column, row)| Described {

@@ -49,7 +49,7 @@ pub fn quote_identifier(name: &str) -> String {
 pub enum TypeKind {
     /// An array of anything.
     Array,
-    /// A built-in base type of `pg_catalog`.
+    /// A built-in base type of `pg_catalog`, collated as the database is or by "C" if it is collated.
     Builtin,
     /// A row type.
     Composite,
@@ -57,7 +57,7 @@ pub enum TypeKind {
     Domain,
     /// An enum.
     Enum,
-    /// A base type of an extension or of the customer, ranges, and anything else.
+    /// A base type of an extension or of the customer, ranges, another collation, and anything else.
     Other,
 }
 

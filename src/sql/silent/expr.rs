@@ -1,14 +1,14 @@
 //! Expressions: which are silent, which stand above an aggregate, and what type they have.
 
 use super::functions::{self, Argument};
-use super::level::{inner, plain, string};
+use super::level::{inner, plain, sorts, string};
 use super::types::{self, Family, Value, comparable, silent_cast};
-use super::{Mode, Prover, Why};
+use super::{Item, Mode, Prover, Why};
 use crate::sql::lists::{self, FunctionClass};
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    AConst, AExpr, AExprKind, CaseExpr, FuncCall, Node, SelectStmt, SqlValueFunction,
-    SqlValueFunctionOp, SubLink, SubLinkType, TypeCast, TypeName, a_const::Val,
+    AConst, AExpr, AExprKind, CaseExpr, FuncCall, Node, ParamRef, SelectStmt, SqlValueFunction,
+    SqlValueFunctionOp, SubLink, SubLinkType, TypeCast, TypeName, WindowDef, a_const::Val,
 };
 
 const COMPARISONS: [&str; 6] = ["=", "<>", "<", "<=", ">", ">="];
@@ -30,7 +30,7 @@ impl Prover<'_> {
             return Ok(Value::constant(literal_family(constant)));
         }
         if let NodeEnum::ParamRef(parameter) = node {
-            return Ok(Value::of(self.parameter(parameter.number)));
+            return self.parameter(parameter).map(Value::of);
         }
         if let NodeEnum::BoolExpr(bool_expr) = node {
             return self.all(&bool_expr.args);
@@ -79,6 +79,7 @@ impl Prover<'_> {
         let Some(node) = inner(node) else {
             return Ok(());
         };
+        self.uncertain = true;
         if let NodeEnum::SubLink(link) = node {
             let Some(NodeEnum::SelectStmt(query)) = link.subselect.as_deref().and_then(inner)
             else {
@@ -86,18 +87,71 @@ impl Prover<'_> {
             };
             self.select(query, Mode::Derived, 0)?;
         }
-        if let NodeEnum::FuncCall(call) = node
-            && call.over.is_none()
-            && matches!(name_of(&call.funcname), Some("min" | "max"))
-        {
-            call.args
-                .iter()
-                .try_for_each(|arg| self.counted(arg).map(drop))?;
+        if let NodeEnum::ParamRef(parameter) = node {
+            self.parameter(parameter)?;
+        }
+        if let NodeEnum::FuncCall(call) = node {
+            self.sunk_arguments(call)?;
         }
         let children = children(node).ok_or("an expression whose parts are not known")?;
         children
             .into_iter()
             .try_for_each(|child| self.uncounted(child))
+    }
+
+    /// What of a call may be computed before the permission filter although the call is not: the argument of an
+    /// aggregate that an index can answer, and the keys it is sorted by.
+    fn sunk_arguments(&mut self, call: &FuncCall) -> Result<(), Why> {
+        let Some(name) = name_of(&call.funcname) else {
+            return Err("a function of the customer's".into());
+        };
+        let window = call.over.as_deref();
+        let by_index = matches!(name, "min" | "max" | "bool_and" | "bool_or" | "every");
+        if call.agg_distinct || (by_index && window.is_none()) {
+            call.args.iter().try_for_each(|arg| self.sort_key(arg))?;
+        }
+        if !call.agg_within_group {
+            call.agg_order
+                .iter()
+                .try_for_each(|key| self.sort_key(key))?;
+        }
+        window.map_or(Ok(()), |window| self.window_keys(window))
+    }
+
+    /// The keys of a window.
+    pub(crate) fn window_keys(&mut self, window: &WindowDef) -> Result<(), Why> {
+        let keys = window.partition_clause.iter().chain(&window.order_clause);
+        keys.into_iter().try_for_each(|key| self.sort_key(key))
+    }
+
+    /// An expression rows may be sorted or hashed by before the permission filter, unless it is made of aggregates.
+    pub(crate) fn sort_key(&mut self, node: &Node) -> Result<(), Why> {
+        if let Some(NodeEnum::SortBy(sort)) = inner(node) {
+            return sort
+                .node
+                .as_deref()
+                .map_or(Ok(()), |key| self.sort_key(key));
+        }
+        let proved = self.counted(node).and_then(|value| sorts(&value.family));
+        if proved.is_err() && self.above(node) {
+            return self.uncounted(node);
+        }
+        proved
+    }
+
+    /// Whether an expression can only be computed above an aggregate or a window function: it has such a call, and
+    /// no column and no subquery outside of it.
+    pub(crate) fn above(&self, node: &Node) -> bool {
+        self.aggregates(node) && !outside(node)
+    }
+
+    /// Whether a subquery stands in the expression.
+    pub(crate) fn asks(node: &Node) -> bool {
+        let Some(node) = inner(node) else {
+            return false;
+        };
+        matches!(node, NodeEnum::SubLink(_))
+            || children(node).is_none_or(|children| children.into_iter().any(Self::asks))
     }
 
     /// Whether an aggregate or window call of this level stands in the expression.
@@ -169,15 +223,44 @@ impl Prover<'_> {
             .map(|value| value.family)
     }
 
-    fn parameter(&self, number: i32) -> Family {
-        let index = usize::try_from(number)
+    /// A parameter's type. One of undeclared type may stand in one place only: it takes its type there.
+    fn parameter(&mut self, parameter: &ParamRef) -> Result<Family, Why> {
+        let index = usize::try_from(parameter.number)
             .ok()
             .and_then(|number| number.checked_sub(1));
         let oid = index
             .and_then(|index| self.parameter_types.get(index))
             .copied()
             .unwrap_or(0);
-        types::parameter(oid)
+        let family = types::parameter(oid);
+        let place = self
+            .parameters
+            .entry(parameter.number)
+            .or_insert(parameter.location);
+        if family == Family::Unknown && *place != parameter.location {
+            return Err("a parameter of undeclared type in two places".into());
+        }
+        Ok(family)
+    }
+
+    /// Whether an expression is a column of a shadow, as it is stored.
+    fn is_stored(&self, node: &Node) -> bool {
+        let Some(NodeEnum::ColumnRef(column)) = inner(node) else {
+            return false;
+        };
+        let names: Vec<&str> = column.fields.iter().filter_map(string).collect();
+        let in_item = |item: &Item, name: &str| item.columns.iter().any(|(known, _)| known == name);
+        let mut items = self.frames.iter().flatten();
+        match names.as_slice() {
+            // Every item the name could mean, at whatever level.
+            [name] => items
+                .filter(|item| !item.complete || in_item(item, name))
+                .all(|item| item.stored),
+            [alias, _name] => items
+                .filter(|item| item.alias == *alias)
+                .all(|item| item.stored),
+            _other => items.next().is_none(),
+        }
     }
 
     fn column(&self, fields: &[Node]) -> Result<Family, Why> {
@@ -320,9 +403,7 @@ impl Prover<'_> {
                 .try_for_each(|element| self.compare(left, element));
         }
         let undeclared = match inner(right) {
-            Some(NodeEnum::ParamRef(parameter)) => {
-                self.parameter(parameter.number) == Family::Unknown
-            }
+            Some(NodeEnum::ParamRef(parameter)) => self.parameter(parameter)? == Family::Unknown,
             Some(NodeEnum::AConst(_)) => literal_text(right).is_some(),
             Some(_) | None => false,
         };
@@ -361,11 +442,21 @@ impl Prover<'_> {
 
     fn call(&mut self, call: &FuncCall) -> Result<Value, Why> {
         let name = name_of(&call.funcname).ok_or("a qualified function")?;
-        if call.over.is_some()
-            || !call.agg_order.is_empty()
-            || call.agg_within_group
-            || call.func_variadic
-        {
+        if let Some(window) = call.over.as_deref() {
+            // Numbering the rows cannot fail; the keys of a named window are looked at where it is defined.
+            let numbering = matches!(name, "row_number" | "rank" | "dense_rank")
+                && call.args.is_empty()
+                && call.agg_filter.is_none()
+                && window.start_offset.is_none()
+                && window.end_offset.is_none();
+            if !numbering {
+                return Err(format!("function {name}"));
+            }
+            return self
+                .window_keys(window)
+                .map(|()| Value::of(Family::Integer));
+        }
+        if !call.agg_order.is_empty() || call.agg_within_group || call.func_variadic {
             return Err(format!("function {name}"));
         }
         if let Some(filter) = call.agg_filter.as_deref() {
@@ -381,7 +472,8 @@ impl Prover<'_> {
             });
         }
         if is_aggregate(call) {
-            return silent_aggregate(name, call, &arguments)
+            let stored = call.args.iter().all(|arg| self.is_stored(arg));
+            return silent_aggregate(name, call, &arguments, stored)
                 .ok_or_else(|| format!("function {name}"));
         }
         functions::result(name, &arguments).ok_or_else(|| format!("function {name}"))
@@ -400,7 +492,7 @@ impl Prover<'_> {
             // A literal is converted while the query is parsed or planned, before any row is read.
             Some(NodeEnum::AConst(_)) => return Ok(Value::constant(target)),
             Some(NodeEnum::ParamRef(parameter))
-                if self.parameter(parameter.number) == Family::Unknown =>
+                if self.parameter(parameter)? == Family::Unknown =>
             {
                 return Ok(Value::of(target));
             }
@@ -461,8 +553,27 @@ impl Prover<'_> {
     }
 }
 
+/// Whether a column or a subquery stands in the expression outside aggregate and window calls; whatever is not
+/// known is taken for one.
+fn outside(node: &Node) -> bool {
+    let Some(node) = inner(node) else {
+        return false;
+    };
+    match node {
+        NodeEnum::ColumnRef(_) | NodeEnum::SubLink(_) => true,
+        NodeEnum::FuncCall(call) if call.over.is_some() || is_aggregate(call) => false,
+        other => children(other).is_none_or(|children| children.into_iter().any(outside)),
+    }
+}
+
 /// Aggregates that cannot fail: `avg` and `sum` only where no overflow can be reached.
-fn silent_aggregate(name: &str, call: &FuncCall, arguments: &[Argument]) -> Option<Value> {
+/// (numbers of the caller's own, such as `9e131071`, reach it with two rows).
+fn silent_aggregate(
+    name: &str,
+    call: &FuncCall,
+    arguments: &[Argument],
+    stored: bool,
+) -> Option<Value> {
     let family = arguments
         .first()
         .map(|argument| argument.value.family.clone());
@@ -472,9 +583,8 @@ fn silent_aggregate(name: &str, call: &FuncCall, arguments: &[Argument]) -> Opti
             Some(Value::of(Family::Integer))
         }
         ("min" | "max", Some(family), 1) if family != Family::Opaque => Some(Value::of(family)),
-        ("sum" | "avg", Some(Family::Integer | Family::Numeric), 1) => {
-            Some(Value::of(Family::Numeric))
-        }
+        ("sum" | "avg", Some(Family::Integer), 1) => Some(Value::of(Family::Numeric)),
+        ("sum" | "avg", Some(Family::Numeric), 1) if stored => Some(Value::of(Family::Numeric)),
         ("bool_and" | "bool_or" | "every", Some(Family::Boolean), 1) => {
             Some(Value::of(Family::Boolean))
         }
@@ -628,7 +738,7 @@ fn arithmetic(operator: &str, left: &Node, right: &Node) -> Option<Value> {
     }
 }
 
-/// `INTERVAL '30 days'` and its like, of at most four digits.
+/// `INTERVAL '30 days'` and its like, of at most three digits: 9999 years before now there are no timestamps.
 fn short_interval(node: &Node) -> bool {
     const UNITS: [&str; 7] = ["second", "minute", "hour", "day", "week", "month", "year"];
     let Some(NodeEnum::TypeCast(cast)) = inner(node) else {
@@ -645,7 +755,7 @@ fn short_interval(node: &Node) -> bool {
     let (Some(number), Some(unit), None) = (words.next(), words.next(), words.next()) else {
         return false;
     };
-    let short = (1..=4).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit());
+    let short = (1..=3).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit());
     let unit = unit.to_ascii_lowercase();
     interval && short && UNITS.contains(&unit.strip_suffix('s').unwrap_or(&unit))
 }
@@ -675,15 +785,59 @@ fn current_time(function: &SqlValueFunction) -> Option<Family> {
     }
 }
 
-/// The name PostgreSQL gives an output column (`FigureColname`, parse_target.c), where it is certain.
+/// The name PostgreSQL gives an output column, where it is certain.
 pub(super) fn output_name(given: Option<&str>, value: &Node) -> Option<String> {
     if let Some(name) = given {
         return Some(name.to_owned());
     }
+    match figure(value)? {
+        (0, _) => Some("?column?".to_owned()),
+        (_, name) => Some(name.to_owned()),
+    }
+}
+
+/// How strongly an expression suggests a name for itself, and the name (`FigureColnameInternal`, parse_target.c).
+fn figure(value: &Node) -> Option<(u8, &str)> {
     match inner(value)? {
-        NodeEnum::ColumnRef(column) => column.fields.last().and_then(string).map(str::to_owned),
-        NodeEnum::FuncCall(call) => call.funcname.last().and_then(string).map(str::to_owned),
-        NodeEnum::CoalesceExpr(_) => Some("coalesce".to_owned()),
+        NodeEnum::ColumnRef(column) => column.fields.last().and_then(string).map(|name| (2, name)),
+        NodeEnum::FuncCall(call) => call.funcname.last().and_then(string).map(|name| (2, name)),
+        NodeEnum::CoalesceExpr(_) => Some((2, "coalesce")),
+        NodeEnum::AExpr(operation) if operation.kind == AExprKind::AexprNullif as i32 => {
+            Some((2, "nullif"))
+        }
+        NodeEnum::AExpr(_)
+        | NodeEnum::AConst(_)
+        | NodeEnum::BoolExpr(_)
+        | NodeEnum::NullTest(_)
+        | NodeEnum::BooleanTest(_)
+        | NodeEnum::ParamRef(_) => Some((0, "")),
+        NodeEnum::CaseExpr(case) => {
+            match case.defresult.as_deref().map_or(Some((0, "")), figure)? {
+                (0 | 1, _) => Some((1, "case")),
+                strong => Some(strong),
+            }
+        }
+        NodeEnum::TypeCast(cast) => match cast.arg.as_deref().map_or(Some((0, "")), figure)? {
+            (0 | 1, _) => {
+                let name = cast.type_name.as_ref()?.names.last().and_then(string)?;
+                Some((1, name))
+            }
+            strong => Some(strong),
+        },
+        NodeEnum::SubLink(link) if link.sub_link_type == SubLinkType::ExprSublink as i32 => {
+            let Some(NodeEnum::SelectStmt(query)) = link.subselect.as_deref().and_then(inner)
+            else {
+                return None;
+            };
+            match query.target_list.first().and_then(inner)? {
+                NodeEnum::ResTarget(target) if !target.name.is_empty() => Some((2, &target.name)),
+                NodeEnum::ResTarget(target) => match figure(target.val.as_deref()?)? {
+                    (0, _) => Some((2, "?column?")),
+                    (_, name) => Some((2, name)),
+                },
+                _other => None,
+            }
+        }
         _other => None,
     }
 }
@@ -758,7 +912,7 @@ fn children(node: &NodeEnum) -> Option<Vec<&Node>> {
     Some(children)
 }
 
-fn window_parts(window: &pg_query::protobuf::WindowDef) -> Vec<&Node> {
+fn window_parts(window: &WindowDef) -> Vec<&Node> {
     let offsets = window
         .start_offset
         .as_deref()

@@ -8,6 +8,9 @@ use pg_query::protobuf::{
     WithClause,
 };
 
+/// Whether something is proved.
+type Proof = Result<(), Why>;
+
 /// The node inside a wrapper, if any.
 pub(super) fn inner(node: &Node) -> Option<&NodeEnum> {
     node.node.as_ref()
@@ -69,8 +72,17 @@ impl Prover<'_> {
         let (Some(left), Some(right)) = (&select.larg, &select.rarg) else {
             return Err("a set operation".into());
         };
-        let mut left = self.select(left, mode, 0)?;
-        let right = self.select(right, mode, 0)?;
+        let appended = select.all
+            && select.op == SetOperation::SetopUnion as i32
+            && select.sort_clause.is_empty();
+        let arm = match mode {
+            Mode::Top if appended => Mode::Top,
+            // Not the outermost level any more: the arms may be sorted by their outputs.
+            Mode::Top | Mode::Derived => Mode::Derived,
+            Mode::Inner => Mode::Inner,
+        };
+        let mut left = self.select(left, arm, 0)?;
+        let right = self.select(right, arm, 0)?;
         for (index, (_, family)) in left.columns.iter_mut().enumerate() {
             let other = right.columns.get(index).map(|(_, family)| family);
             if other != Some(family) {
@@ -83,6 +95,7 @@ impl Prover<'_> {
             }
         }
         left.complete &= right.complete;
+        left.fallible |= right.fallible;
         self.limits(select, mode)?;
         Ok(left)
     }
@@ -104,98 +117,110 @@ impl Prover<'_> {
             .map(|number| (format!("column{number}"), Family::Opaque))
             .collect();
         Ok(Item {
-            alias: String::new(),
             columns,
-            complete: true,
+            ..Item::empty()
         })
     }
 
     fn level(&mut self, select: &SelectStmt, mode: Mode) -> Result<Item, Why> {
+        let above = std::mem::take(&mut self.uncertain);
         let mut items = Vec::new();
         for node in &select.from_clause {
             let more = self.from(node, &items)?;
             items.extend(more);
         }
+        let fallible = items.iter().any(|item| item.fallible);
+        if fallible {
+            lone(&items, select, mode)?;
+        }
         self.frames.push(items);
         let output = self.clauses(select, mode);
         self.frames.pop();
-        output
+        let fallible = fallible || self.uncertain;
+        self.uncertain = above;
+        let mut output = output?;
+        output.fallible = fallible;
+        Ok(output)
     }
 
     fn clauses(&mut self, select: &SelectStmt, mode: Mode) -> Result<Item, Why> {
         if let Some(condition) = &select.where_clause {
             self.counted(condition)?;
         }
-        let output = self.targets(&select.target_list, mode)?;
-        for node in select.group_clause.iter().chain(&select.distinct_clause) {
+        let (output, proofs) = self.targets(&select.target_list, mode)?;
+        for node in &select.group_clause {
+            self.key(node, &output, &proofs)?;
+        }
+        for node in &select.distinct_clause {
             // DISTINCT without ON is a list with one empty node.
             if inner(node).is_some() {
-                self.by_mode(node, mode, &output)?;
+                self.key(node, &output, &proofs)?;
+            } else {
+                proofs.iter().try_for_each(Clone::clone)?;
             }
-        }
-        if mode == Mode::Inner && !select.distinct_clause.is_empty() {
-            output
-                .columns
-                .iter()
-                .try_for_each(|(_, family)| sorts(family))?;
         }
         for conjunct in select.having_clause.iter().flat_map(|node| conjuncts(node)) {
-            if mode == Mode::Inner || !self.aggregates(conjunct) {
-                self.counted(conjunct)?;
-            } else {
+            let proved = self.counted(conjunct).map(drop);
+            if proved.is_err() && mode != Mode::Inner && self.above(conjunct) {
                 self.uncounted(conjunct)?;
+            } else {
+                proved?;
             }
         }
-        for node in select.sort_clause.iter().chain(&select.window_clause) {
+        for node in &select.sort_clause {
+            if let Some(NodeEnum::SortBy(sort)) = inner(node)
+                && let Some(key) = sort.node.as_deref()
+            {
+                self.key(key, &output, &proofs)?;
+            }
+        }
+        for node in &select.window_clause {
             match inner(node) {
-                Some(NodeEnum::SortBy(sort)) => match &sort.node {
-                    Some(key) if mode == Mode::Inner => self.by_mode(key, mode, &output)?,
-                    Some(key) => self.uncounted(key)?,
-                    None => {}
-                },
-                Some(_window) if mode == Mode::Inner => {
-                    return Err("a window in a condition's subquery".into());
+                Some(NodeEnum::WindowDef(window)) if mode != Mode::Inner => {
+                    self.window_keys(window)?;
+                    self.uncounted(node)?;
                 }
-                Some(_window) => self.uncounted(node)?,
-                None => {}
+                Some(_) | None => return Err("a window in a condition's subquery".into()),
             }
         }
         self.limits(select, mode)?;
         Ok(output)
     }
 
-    /// A GROUP BY, DISTINCT ON or sort key: a position or an output name stands for an output that has been looked
-    /// at; anything else counts unless the level is outermost.
-    fn by_mode(&mut self, node: &Node, mode: Mode, output: &Item) -> Result<(), Why> {
-        if mode == Mode::Top {
-            return self.uncounted(node);
-        }
-        if let Some(NodeEnum::AConst(_)) = inner(node) {
-            return Ok(());
+    /// A GROUP BY, DISTINCT ON or sort key. A position or a name stands for an output; a name may mean a
+    /// column of FROM as well, by rules that differ from clause to clause, so both are looked at.
+    fn key(&mut self, node: &Node, output: &Item, proofs: &[Proof]) -> Result<(), Why> {
+        if let Some(NodeEnum::AConst(constant)) = inner(node) {
+            let position = super::expr::integer(constant).and_then(|n| usize::try_from(n).ok());
+            let proof = position.and_then(|n| proofs.get(n.checked_sub(1)?));
+            return proof.cloned().unwrap_or_else(|| Err("a sort key".into()));
         }
         if let Some(NodeEnum::GroupingSet(set)) = inner(node) {
-            return set
-                .content
-                .iter()
-                .try_for_each(|node| self.by_mode(node, mode, output));
+            let mut content = set.content.iter();
+            return content.try_for_each(|node| self.key(node, output, proofs));
         }
         if let Some(NodeEnum::ColumnRef(column)) = inner(node)
             && let [only] = column.fields.as_slice()
-            && string(only)
-                .is_some_and(|name| output.columns.iter().any(|(known, _)| known == name))
+            && let Some(name) = string(only)
         {
-            return if mode == Mode::Inner {
-                self.counted(node).and_then(|value| sorts(&value.family))
-            } else {
-                Ok(())
-            };
+            let mut named = 0;
+            for ((known, _), proof) in output.columns.iter().zip(proofs) {
+                // An output whose name is not known here might have this one.
+                if known == name || known.is_empty() {
+                    named += usize::from(known == name);
+                    proof.clone()?;
+                }
+            }
+            let in_from = self.frames.last().into_iter().flatten().any(|item| {
+                !item.complete
+                    || item.alias == name
+                    || item.columns.iter().any(|(column, _)| column == name)
+            });
+            if named > 0 && !in_from {
+                return Ok(());
+            }
         }
-        let value = self.counted(node)?;
-        if mode == Mode::Inner {
-            sorts(&value.family)
-        } else {
-            Ok(())
-        }
+        self.sort_key(node)
     }
 
     fn limits(&mut self, select: &SelectStmt, mode: Mode) -> Result<(), Why> {
@@ -214,17 +239,17 @@ impl Prover<'_> {
             if !plain {
                 return Err("LIMIT with an expression in a subquery".into());
             }
-            self.uncounted(node)?;
+            if mode == Mode::Top {
+                self.uncounted(node)?;
+            }
         }
         Ok(())
     }
 
-    fn targets(&mut self, targets: &[Node], mode: Mode) -> Result<Item, Why> {
-        let mut output = Item {
-            alias: String::new(),
-            columns: Vec::new(),
-            complete: true,
-        };
+    /// The output list, and for each column whether it may be sorted by before the permission filter.
+    fn targets(&mut self, targets: &[Node], mode: Mode) -> Result<(Item, Vec<Proof>), Why> {
+        let mut output = Item::empty();
+        let mut proofs = Vec::with_capacity(targets.len());
         for node in targets {
             let Some(NodeEnum::ResTarget(target)) = inner(node) else {
                 return Err("the output list".into());
@@ -233,27 +258,12 @@ impl Prover<'_> {
                 return Err("the output list".into());
             };
             if let Some(columns) = self.star(value)? {
+                proofs.extend(columns.iter().map(|(_, family)| sorts(family)));
                 output.columns.extend(columns);
                 continue;
             }
-            let above = self.aggregates(value);
-            let family = match mode {
-                Mode::Inner => self.counted(value)?.family,
-                Mode::Derived if !above => self.counted(value)?.family,
-                Mode::Derived => {
-                    self.uncounted(value)?;
-                    self.infer(value)
-                }
-                Mode::Top => {
-                    self.uncounted(value)?;
-                    Family::Opaque
-                }
-            };
-            let family = if family == Family::Unknown {
-                Family::Text
-            } else {
-                family
-            };
+            let (family, proof) = self.target(value, mode)?;
+            proofs.push(proof);
             match super::expr::output_name(target_name(target), value) {
                 Some(name) => output.columns.push((name, family)),
                 None => {
@@ -262,7 +272,30 @@ impl Prover<'_> {
                 }
             }
         }
-        Ok(output)
+        Ok((output, proofs))
+    }
+
+    fn target(&mut self, value: &Node, mode: Mode) -> Result<(Family, Proof), Why> {
+        let counted = self.counted(value).map(|value| match value.family {
+            Family::Unknown => Family::Text,
+            family => family,
+        });
+        match counted {
+            Ok(family) => {
+                let proof = sorts(&family);
+                Ok((family, proof))
+            }
+            Err(why) if mode == Mode::Inner => Err(why),
+            Err(_) if self.above(value) => {
+                self.uncounted(value)?;
+                Ok((self.infer(value), Ok(())))
+            }
+            Err(why) if mode == Mode::Top => {
+                self.uncounted(value)?;
+                Ok((Family::Opaque, Err(why)))
+            }
+            Err(why) => Err(why),
+        }
     }
 
     /// The columns of `*` or `t.*`; `None` if the expression is something else.
@@ -357,11 +390,7 @@ impl Prover<'_> {
         let mut visible = left.to_vec();
         visible.extend(items.iter().cloned());
         let right = self.from(rarg, &visible)?;
-        let mut merged = Item {
-            alias: String::new(),
-            columns: Vec::new(),
-            complete: true,
-        };
+        let mut merged = Item::empty();
         for node in &join.using_clause {
             let name = string(node).unwrap_or_default();
             let (a, b) = (plain(&items, name)?, plain(&right, name)?);
@@ -429,17 +458,29 @@ impl Prover<'_> {
         Ok(vec![Item {
             alias: name.to_owned(),
             columns,
-            complete: true,
+            ..Item::empty()
         }])
     }
 }
 
-fn sorts(family: &Family) -> Result<(), Why> {
+pub(super) fn sorts(family: &Family) -> Result<(), Why> {
     match family {
         Family::Computed | Family::Opaque => {
             Err("grouping or sorting by a type whose comparison is not known to be silent".into())
         }
         _known => Ok(()),
+    }
+}
+
+/// A subquery that may fail stands alone: nothing beside it, or around it, decides on a row the caller may
+/// not see whether it runs.
+fn lone(items: &[Item], select: &SelectStmt, mode: Mode) -> Result<(), Why> {
+    let relations = items.iter().filter(|item| !item.alias.is_empty()).count();
+    let asks = select.where_clause.as_deref().is_some_and(Prover::asks);
+    if relations == 1 && !asks && mode != Mode::Inner {
+        Ok(())
+    } else {
+        Err("a subquery that may fail beside another relation".into())
     }
 }
 

@@ -4,14 +4,26 @@
 //! when every condition that can sink below the filter is *silent*: it cannot raise an error from row data
 //! and does not act. What stands above the filter in every plan does not count:
 //!
-//! - the output list, GROUP BY, ORDER BY and HAVING over aggregates of the outermost query: nothing outside
+//! - the output list of the outermost query, and HAVING where it speaks of aggregates alone: nothing outside
 //!   pushes conditions into it, and its scans and joins, permission filters included, are finished first;
 //! - what stands above an aggregate or a window function in a subquery, for the same reason one level down.
 //!
-//! Conditions of an outer query are pushed into subqueries, so a subquery's plain output columns count.
-//! `min` and `max` count, because PostgreSQL may turn them into an index scan with a condition.
-//! A subquery inside a condition, and a LATERAL one, runs once per row of the outer query, forbidden ones
-//! included: everything in it counts, its output too, and so does "more than one row".
+//! What does not:
+//!
+//! - Conditions of an outer query are pushed into subqueries, so a subquery's plain output columns count. So do the
+//!   arms of a set operation, which later versions sort by their outputs.
+//! - Sort keys count, wherever they stand: GROUP BY, ORDER BY, DISTINCT, PARTITION BY, the order inside an aggregate.
+//!   PostgreSQL sorts early where that helps (`relation_can_be_sorted_early`: a Gather Merge below the join that is the
+//!   permission filter, a distance read from an index), and computes the key there.
+//! - A condition that mixes aggregates with columns outside them counts as a whole: PostgreSQL folds constants and
+//!   takes NOT, OR, BETWEEN and rows apart (`find_duplicate_ors`, `negate_clause`), and moves every part of HAVING
+//!   that is left without an aggregate to WHERE. An output of a subquery meets the same when a condition on it is pushed.
+//! - `min`, `max`, `bool_and` and `bool_or` count, because PostgreSQL may turn them into an index scan with a condition.
+//! - A subquery inside a condition, and a LATERAL one, runs once per row of the outer query, forbidden ones
+//!   included: everything in it counts, its output too, and so does "more than one row".
+//! - Subqueries in FROM and WITH run when they are first asked for rows. One that can fail above its own filter tells, where
+//!   another relation stands beside it, that this relation had a row to ask with ([`Item::fallible`]).
+//! - A parameter without a declared type that stands in two places takes its type from one and is cast in the other.
 //!
 //! The proof reads libpg_query's tree, whose structure is PostgreSQL's own. Whatever it does not know
 //! is not proved, and the query is sealed: the default is to deny.
@@ -23,6 +35,7 @@ mod types;
 
 use crate::policy::GrantedTable;
 use pg_query::protobuf::SelectStmt;
+use std::collections::HashMap;
 use types::Family;
 
 /// Why a query is sealed: a few words for `explain`, naming nothing but the caller's own text.
@@ -54,6 +67,23 @@ struct Item {
     columns: Vec<Column>,
     /// Whether the names are all known; if not, a plain name cannot be resolved past it.
     complete: bool,
+    /// Whether it may raise an error, from rows the caller may see, when it runs.
+    fallible: bool,
+    /// Whether it is a shadow, whose values nobody but the database's owner chose.
+    stored: bool,
+}
+
+impl Item {
+    /// An item without name and columns.
+    fn empty() -> Self {
+        Self {
+            alias: String::new(),
+            columns: Vec::new(),
+            complete: true,
+            fallible: false,
+            stored: false,
+        }
+    }
 }
 
 /// State of one proof.
@@ -64,6 +94,10 @@ struct Prover<'t> {
     frames: Vec<Vec<Item>>,
     /// Declared parameter types by number, OIDs; 0 or absent = undeclared.
     parameter_types: &'t [u32],
+    /// Where each parameter of undeclared type stands, by number.
+    parameters: HashMap<i32, i32>,
+    /// Whether something at this level was left uncounted.
+    uncertain: bool,
 }
 
 /// Proves the final query's tree silent; its first CTEs are the shadows of `tables`, in order.
@@ -88,7 +122,8 @@ pub(super) fn prove(
                 Item {
                     alias: (*name).to_owned(),
                     columns,
-                    complete: true,
+                    stored: true,
+                    ..Item::empty()
                 },
             )
         })
@@ -97,6 +132,8 @@ pub(super) fn prove(
         ctes,
         frames: Vec::new(),
         parameter_types,
+        parameters: HashMap::new(),
+        uncertain: false,
     };
     prover.select(select, Mode::Top, tables.len()).map(drop)
 }
