@@ -26,8 +26,6 @@ const FUNCTION_LINES_MAX: usize = 70;
 
 /// Files longer than the limit; the number may only shrink.
 const LONG_FILES: &[(&str, usize)] = &[
-    ("src/sql/rewrite/expr.rs", 591),
-    ("src/sql/rewrite/query.rs", 570),
     ("src/sql/scan.rs", 520),
     ("src/sql/silent/expr.rs", 773),
     ("src/sql/silent/level.rs", 509),
@@ -38,14 +36,13 @@ const LONG_FILES: &[(&str, usize)] = &[
 const LONG_FUNCTIONS: &[(&str, usize)] = &[
     // One arm for each variant of a syntax tree: long because the grammar is.
     ("src/sql/rewrite/expr.rs:expr", 290),
-    ("src/sql/rewrite/query.rs:select", 103),
+    ("src/sql/rewrite/select.rs:select", 103),
     ("src/sql/rewrite/table.rs:table_factor", 160),
     ("src/sql/rewrite/types.rs:data_type", 137),
     ("src/sql/verify/json.rs:json", 100),
-    ("src/sql/rewrite/expr.rs:binary_operator", 78),
+    ("src/sql/rewrite/operator.rs:binary_operator", 78),
     // To be parted.
     ("src/policy/body/render.rs:render_function", 75),
-    ("src/sql/rewrite/query.rs:after_body", 71),
     (
         "src/sql/statement.rs:what_clients_send_on_their_own_is_told_apart",
         105,

@@ -254,6 +254,22 @@ impl Rewriter<'_> {
         if let Some(frame) = self.scopes.frames.last_mut() {
             frame.recording = false;
         }
+        self.limit(limit)?;
+        if let Some(Fetch {
+            with_ties: _,
+            percent,
+            quantity,
+        }) = fetch
+        {
+            off(*percent, "FETCH ... PERCENT", "Give a number of rows.")?;
+            if let Some(quantity) = quantity {
+                self.expr(quantity)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn limit(&mut self, limit: Option<&mut LimitClause>) -> Result<(), Refusal> {
         match limit {
             None => {}
             Some(LimitClause::LimitOffset {
@@ -281,17 +297,6 @@ impl Rewriter<'_> {
                     "LIMIT offset, count",
                     "Write LIMIT count OFFSET offset.",
                 ));
-            }
-        }
-        if let Some(Fetch {
-            with_ties: _,
-            percent,
-            quantity,
-        }) = fetch
-        {
-            off(*percent, "FETCH ... PERCENT", "Give a number of rows.")?;
-            if let Some(quantity) = quantity {
-                self.expr(quantity)?;
             }
         }
         Ok(())
