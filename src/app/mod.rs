@@ -3,7 +3,7 @@
 mod build;
 mod reload;
 
-use crate::config::{Config, Enforcement};
+use crate::config::Config;
 use crate::gateway::{Gateway, Parts};
 use crate::identity::{Authenticator, Caller, Principal};
 use anyhow::Context;
@@ -53,7 +53,7 @@ pub async fn serve(
         superuser_pool,
         limits: config.limits.clone(),
         database: config.upstream.database.clone(),
-        open_allowed: config.enforcement == Enforcement::Barrier,
+        open_allowed: config.open_allowed(),
         connect_requires: config.gate.connect_requires.clone(),
     }));
     let tls = config.tls.as_ref().map(build::server_tls).transpose()?;

@@ -4,7 +4,6 @@ use super::policy::{connect, failure};
 use super::serve::load;
 use super::{Exit, Failure, Outcome, args, print};
 use crate::app::{self, ControlLogin};
-use crate::config::Enforcement;
 use crate::error::Refusal;
 use crate::identity::Principal;
 use crate::install;
@@ -23,7 +22,7 @@ pub(super) async fn run(arguments: args::Explain) -> Outcome {
         .await
         .map_err(failure)?;
     let options = Options {
-        open_allowed: config.enforcement == Enforcement::Barrier,
+        open_allowed: config.open_allowed(),
         parameter_types: Vec::new(),
         limits: config.limits,
     };

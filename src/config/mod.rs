@@ -194,9 +194,16 @@ pub enum AuditSink {
 pub struct Gate {
     /// A permission, checked at login and for each statement.
     pub connect_requires: Option<String>,
+    /// Never read the open form of a view, not even where a query is proved silent.
+    pub always_sealed: bool,
 }
 
 impl Config {
+    /// Whether a query that is proved silent may read the open form of its views.
+    pub fn open_allowed(&self) -> bool {
+        self.enforcement == Enforcement::Barrier && !self.gate.always_sealed
+    }
+
     /// Reads and checks a file. Relative paths in it are relative to it.
     ///
     /// # Errors

@@ -119,4 +119,5 @@ pub(super) struct Audit {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Gate {
     pub(super) connect_requires: Option<String>,
+    pub(super) always_sealed: Option<bool>,
 }

@@ -263,6 +263,7 @@ fn gate(check: &mut Check, top: &mut Table) -> Gate {
     let raw: raw::Gate = check.section("gate", table);
     Gate {
         connect_requires: raw.connect_requires,
+        always_sealed: raw.always_sealed.unwrap_or(false),
     }
 }
 

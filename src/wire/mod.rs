@@ -27,6 +27,30 @@ const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
 /// How long to wait after `accept` failed, most likely for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Reads `bytes` as the first packet of a connection, its `options` included; whether they are one. Does
+/// nothing else: it is here for the fuzz target.
+#[doc(hidden)]
+pub fn read_startup(bytes: &[u8]) -> bool {
+    let mut received = BytesMut::from(bytes);
+    match start_up::cut_packet(
+        &mut received,
+        crate::limits::Limits::default().startup_bytes_max,
+    ) {
+        Ok(Some(start_up::Packet::StartUp(packet))) => {
+            packet.negotiation();
+            let options = packet
+                .parameters
+                .iter()
+                .filter(|(name, _)| name == "options");
+            options.fold(true, |valid, (_, value)| {
+                valid & start_up::options(value).is_ok()
+            })
+        }
+        Ok(packet) => packet.is_some(),
+        Err(_) => false,
+    }
+}
+
 /// Serves clients until `shutdown` turns true; then lets pipelines and transactions end, within a bound.
 pub async fn serve(
     listener: TcpListener,

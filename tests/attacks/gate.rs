@@ -37,16 +37,21 @@ fn views() -> tempfile::TempDir {
 ///
 /// The gate refuses to start beside SECURITY DEFINER functions its login may call, and rightly; so they
 /// are closed for its start and opened again behind its back: its own walls have to hold.
-async fn gate(database: &str, enforcement: Enforcement) -> support::Gate {
+async fn gate(database: &str, enforcement: Enforcement, sealed: bool) -> support::Gate {
     let close = "REVOKE EXECUTE ON ALL ROUTINES IN SCHEMA public FROM PUBLIC";
-    let gate = gate_after(database, enforcement, close).await;
+    let gate = gate_after(database, enforcement, sealed, close).await;
     let client = support::cluster().connect(database).await.unwrap();
     let open = "GRANT EXECUTE ON ALL ROUTINES IN SCHEMA public TO PUBLIC";
     client.batch_execute(open).await.unwrap();
     gate
 }
 
-async fn gate_after(database: &str, enforcement: Enforcement, last: &str) -> support::Gate {
+async fn gate_after(
+    database: &str,
+    enforcement: Enforcement,
+    sealed: bool,
+    last: &str,
+) -> support::Gate {
     let views = views();
     let setup = Setup {
         database: database.to_owned(),
@@ -62,6 +67,7 @@ async fn gate_after(database: &str, enforcement: Enforcement, last: &str) -> sup
     };
     support::gate_with(setup, |config| {
         config.limits.statement_ms_max = 1_000;
+        config.gate.always_sealed = sealed;
     })
     .await
 }
@@ -114,8 +120,8 @@ fn run(address: SocketAddr, database: &str, extended: bool) -> Vec<String> {
     wrong
 }
 
-async fn all_cases(database: &'static str, enforcement: Enforcement) {
-    let gate = gate(database, enforcement).await;
+async fn all_cases(database: &'static str, enforcement: Enforcement, sealed: bool) {
+    let gate = gate(database, enforcement, sealed).await;
     let before = fingerprint(database).await;
     let address = gate.address;
     let mut wrong = Vec::new();
@@ -137,7 +143,13 @@ async fn all_cases(database: &'static str, enforcement: Enforcement) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn beside_functions_that_act_for_their_owner_nothing_is_served() {
-    let started = tokio::spawn(gate_after("demo_posture", Enforcement::Barrier, "SELECT 1")).await;
+    let started = tokio::spawn(gate_after(
+        "demo_posture",
+        Enforcement::Barrier,
+        false,
+        "SELECT 1",
+    ))
+    .await;
     let Err(panic) = started else {
         panic!("it serves although its login may call SECURITY DEFINER functions");
     };
@@ -147,13 +159,18 @@ async fn beside_functions_that_act_for_their_owner_nothing_is_served() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_case_through_the_gate_with_installed_views() {
-    all_cases("demo", Enforcement::Barrier).await;
+async fn every_case_through_the_gate_with_sealed_views_only() {
+    all_cases("demo", Enforcement::Barrier, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_case_through_the_gate_with_open_views_where_proved() {
+    all_cases("demo_open", Enforcement::Barrier, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_case_through_the_gate_with_inline_bodies() {
-    all_cases("demo_inline", Enforcement::Inline).await;
+    all_cases("demo_inline", Enforcement::Inline, false).await;
 }
 
 /// `\0`, `\n`, `\r`, `\xNN`.
@@ -348,7 +365,7 @@ fn run_steps(address: SocketAddr, database: &str, case: &Case) -> Option<String>
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_case_below_sql() {
-    let gate = gate("demo_steps", Enforcement::Barrier).await;
+    let gate = gate("demo_steps", Enforcement::Barrier, false).await;
     let address = gate.address;
     let before = fingerprint("demo_steps").await;
     let wrong = tokio::task::spawn_blocking(move || {
