@@ -108,11 +108,22 @@ impl Rewrite {
     }
 }
 
+/// What a session knows of its own caller's standing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known<'a> {
+    /// As it was asked for last.
+    pub standing: Option<&'a Arc<Standing>>,
+    /// It was asked for since the session last waited for anything, so it need not be asked for again.
+    pub fresh: bool,
+}
+
 /// A request that may be run.
 #[derive(Debug, Clone)]
 pub struct Decided {
     /// For whom.
     pub standing: Arc<Standing>,
+    /// The standing is that of a token in the text, not the session's own.
+    pub by_token: bool,
     /// What.
     pub rewrite: Arc<Rewrite>,
 }
@@ -177,56 +188,39 @@ impl Gateway {
 
     /// Decides one statement: who asks, what they may see, what they asked for.
     ///
-    /// `known` is the session's standing so far, kept if nothing changed; `types` are the declared types of
-    /// the text's parameters.
+    /// `types` are the declared types of the text's parameters. What was decided `before` for the same text
+    /// and types holds as long as the caller's rights do.
     ///
     /// # Errors
     /// A refusal or a fault, with the standing if it was known by then.
     pub async fn decide(
         &self,
         caller: &Caller,
-        known: Option<&Arc<Standing>>,
+        known: Known<'_>,
         text: &str,
         types: &[u32],
+        before: Option<&Decided>,
     ) -> Result<Decided, (Error, Option<Arc<Standing>>)> {
-        let standing = self
+        let (standing, by_token) = self
             .standing_of(caller, text, known)
             .await
             .map_err(|error| (error, None))?;
-        match self.rewrite(text, types, &standing.grants) {
-            Ok(rewrite) => Ok(Decided { standing, rewrite }),
+        let rewrite = match before {
+            Some(before) if standing.same_as(&before.standing) => Ok(Arc::clone(&before.rewrite)),
+            _ => self.rewrite(text, types, &standing.grants),
+        };
+        match rewrite {
+            Ok(rewrite) => Ok(Decided {
+                standing,
+                by_token,
+                rewrite,
+            }),
             Err(refusal) => Err((refusal.into(), Some(standing))),
         }
     }
 
-    /// As [`Gateway::decide`], for a text that was decided `before`: that holds as long as the caller's
-    /// rights do.
-    ///
-    /// # Errors
-    /// As [`Gateway::decide`].
-    pub async fn decide_again(
-        &self,
-        caller: &Caller,
-        known: Option<&Arc<Standing>>,
-        text: &str,
-        types: &[u32],
-        before: &Decided,
-    ) -> Result<Decided, (Error, Option<Arc<Standing>>)> {
-        let standing = self
-            .standing_of(caller, text, known)
-            .await
-            .map_err(|error| (error, None))?;
-        if standing.same_as(&before.standing) {
-            let rewrite = Arc::clone(&before.rewrite);
-            return Ok(Decided { standing, rewrite });
-        }
-        match self.rewrite(text, types, &standing.grants) {
-            Ok(rewrite) => Ok(Decided { standing, rewrite }),
-            Err(refusal) => Err((refusal.into(), Some(standing))),
-        }
-    }
-
-    /// The standing a text is decided in: the caller's, or that of the token it starts with.
+    /// The standing a text is decided in, and whether it is that of a token the text starts with instead of
+    /// the caller's own.
     ///
     /// # Errors
     /// As [`Gateway::standing`], and when the token is not acceptable.
@@ -234,14 +228,26 @@ impl Gateway {
         &self,
         caller: &Caller,
         text: &str,
-        known: Option<&Arc<Standing>>,
-    ) -> Result<Arc<Standing>, Error> {
+        known: Known<'_>,
+    ) -> Result<(Arc<Standing>, bool), Error> {
         let token = self
             .parts
             .authenticator
             .load()
             .statement_token(caller, text)?;
-        self.standing(token.as_ref().unwrap_or(caller), known).await
+        match (token, known) {
+            (Some(token), _) => Ok((self.standing(&token, None).await?, true)),
+            (
+                None,
+                Known {
+                    standing: Some(standing),
+                    fresh: true,
+                },
+            ) if standing.version == self.parts.policy.load().version() => {
+                Ok((Arc::clone(standing), false))
+            }
+            (None, Known { standing, .. }) => Ok((self.standing(caller, standing).await?, false)),
+        }
     }
 
     /// Who the caller is at this moment, and what they may see.

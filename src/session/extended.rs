@@ -153,7 +153,7 @@ impl Session {
                     return Err(self.refuse(&statement.text, id, &error, None).await.into());
                 }
                 let decided = self
-                    .decide(&statement.text, types, id)
+                    .decide(&statement.text, types, id, None)
                     .await
                     .map_err(|stop| shift(stop, statement.offset_chars))?;
                 let text = statement.text;
@@ -213,7 +213,9 @@ impl Session {
             return Ok(());
         };
         self.check_block()?;
-        let decided = self.decide_again(text, &prepared.types, decided).await?;
+        let decided = self
+            .decide(text, &prepared.types, RequestId::next(), Some(decided))
+            .await?;
         self.portal_number += 1;
         let name = format!("p{}", self.portal_number);
         let query = &decided.rewrite.query;
@@ -242,32 +244,6 @@ impl Session {
         Ok(())
     }
 
-    /// What was decided at Parse, if it still holds; decided afresh otherwise.
-    async fn decide_again(
-        &mut self,
-        text: &str,
-        types: &[u32],
-        before: &Decided,
-    ) -> Result<Decided, Stop> {
-        let known = self.standing.as_ref().or(Some(&before.standing));
-        let id = RequestId::next();
-        match self
-            .gateway
-            .decide_again(&self.caller, known, text, types, before)
-            .await
-        {
-            Ok(decided) => {
-                self.lease_recorded(text, id, &decided).await?;
-                self.standing = Some(Arc::clone(&decided.standing));
-                Ok(decided)
-            }
-            Err((error, standing)) => Err(self
-                .refuse(text, id, &error, standing.as_ref())
-                .await
-                .into()),
-        }
-    }
-
     /// Describe of a statement.
     pub(super) async fn describe_statement(&mut self, name: &str) -> Result<(), Ended> {
         let result = self.try_describe_statement(name).await;
@@ -283,7 +259,9 @@ impl Session {
             return Ok(());
         };
         self.check_block()?;
-        let decided = self.decide_again(text, &prepared.types, decided).await?;
+        let decided = self
+            .decide(text, &prepared.types, RequestId::next(), Some(decided))
+            .await?;
         if let Some(lease) = &mut self.lease {
             let script = &mut self.script;
             let query = &decided.rewrite.query;
@@ -373,12 +351,17 @@ impl Session {
         self.check_block()?;
         let id = RequestId::next();
         let started = Instant::now();
-        let now = match self
+        let now = self
             .gateway
-            .standing_of(&self.caller, text, Some(&bound.standing))
-            .await
-        {
-            Ok(standing) => standing,
+            .standing_of(&self.caller, text, self.known())
+            .await;
+        let now = match now {
+            Ok((standing, by_token)) => {
+                if !by_token {
+                    self.know(&standing);
+                }
+                standing
+            }
             Err(error) => return Err(self.refuse(text, id, &error, None).await.into()),
         };
         if !now.same_as(&bound.standing) {

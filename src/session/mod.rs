@@ -48,6 +48,8 @@ pub struct Session {
     portals: HashMap<String, Portal>,
     portal_number: u64,
     standing: Option<Arc<Standing>>,
+    /// Nothing has been waited for since it was asked for.
+    standing_fresh: bool,
     lease: Option<Lease>,
     /// The lease is of the superusers' pool.
     lease_superuser: bool,
@@ -106,6 +108,7 @@ impl Session {
             portals: HashMap::new(),
             portal_number: 0,
             standing: None,
+            standing_fresh: false,
             lease: None,
             lease_superuser: false,
             script: Script::default(),
@@ -200,6 +203,7 @@ impl Session {
 
     /// Waits for the client; not for ever while a connection is held.
     async fn next_bytes(&mut self) -> Result<(), Ended> {
+        self.standing_fresh = false;
         let limit = self.gateway.limits().idle_in_transaction_ms_max;
         let read = self.client.read();
         let read = if self.lease.is_some() && limit > 0 {

@@ -88,8 +88,8 @@ impl Session {
                 .standing(&self.caller, self.standing.as_ref())
                 .await
                 .map_err(|error| Told::of(&error, None))?;
+            self.know(&standing);
             self.lease_for(&standing).await?;
-            self.standing = Some(standing);
         }
         Ok(())
     }
@@ -113,6 +113,7 @@ impl Session {
 
     /// Runs what has been put together; the first failure, if any, is for the caller of this to tell.
     pub(super) async fn run_script(&mut self) -> Result<Option<Told>, Ended> {
+        self.standing_fresh = false;
         let gate = all(std::mem::take(&mut self.gates));
         let first = self.open.first().map(|request| request.id);
         let limits = self.gateway.limits();

@@ -6,7 +6,7 @@ use super::told::Told;
 use super::{Ended, Session, courtesy};
 use crate::audit::RequestId;
 use crate::error::{Error, Reason, Refusal};
-use crate::gateway::Decided;
+use crate::gateway::{Decided, Known, Standing};
 use crate::sql::statement::{Statement, StatementKind};
 use crate::upstream::Binding;
 use std::sync::Arc;
@@ -51,7 +51,7 @@ impl Session {
         self.check_block()?;
         let id = RequestId::next();
         let started = Instant::now();
-        let decided = self.decide(text, &[], id).await?;
+        let decided = self.decide(text, &[], id, None).await?;
         if decided.rewrite.query.parameters() > 0 {
             let error = Refusal::new(Reason::ParameterNotAllowed, "there is no parameter $1")
                 .hint("Send the values with Parse and Bind, or write them into the query.")
@@ -91,12 +91,19 @@ impl Session {
         text: &str,
         types: &[u32],
         id: RequestId,
+        before: Option<&Decided>,
     ) -> Result<Decided, Stop> {
-        let known = self.standing.as_ref();
-        match self.gateway.decide(&self.caller, known, text, types).await {
+        let known = self.known();
+        match self
+            .gateway
+            .decide(&self.caller, known, text, types, before)
+            .await
+        {
             Ok(decided) => {
+                if !decided.by_token {
+                    self.know(&decided.standing);
+                }
                 self.lease_recorded(text, id, &decided).await?;
-                self.standing = Some(Arc::clone(&decided.standing));
                 Ok(decided)
             }
             Err((error, standing)) => Err(self
@@ -104,6 +111,20 @@ impl Session {
                 .await
                 .into()),
         }
+    }
+
+    /// What is known of the session's own standing.
+    pub(super) fn known(&self) -> Known<'_> {
+        Known {
+            standing: self.standing.as_ref(),
+            fresh: self.standing_fresh,
+        }
+    }
+
+    /// The session's own standing, as just asked for.
+    pub(super) fn know(&mut self, standing: &Arc<Standing>) {
+        self.standing = Some(Arc::clone(standing));
+        self.standing_fresh = true;
     }
 
     /// Leases a connection; a request that gets none is recorded as refused.
@@ -131,7 +152,7 @@ impl Session {
         text: &str,
         id: RequestId,
         error: &Error,
-        standing: Option<&Arc<crate::gateway::Standing>>,
+        standing: Option<&Arc<Standing>>,
     ) -> Told {
         let told = Told::of(error, Some(id));
         self.gateway
