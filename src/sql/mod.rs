@@ -18,6 +18,7 @@ mod shadow;
 mod silent;
 mod stack;
 pub mod statement;
+mod template;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -27,6 +28,7 @@ use crate::limits::Limits;
 use crate::policy::{Grants, PrincipalField, RelationName, ShadowSource};
 pub use layout::layout;
 pub use stack::STACK_BYTES;
+pub use template::{INTEGER_OID, Template};
 pub use verify::VerifiedQuery;
 
 /// Which form of the installed views a query reads (DESIGN section 3).

@@ -137,6 +137,11 @@ fn same_tree(callers_text: &str, printed: &str) -> Result<(), Refusal> {
     })
 }
 
+/// As [`same_meaning`], for a template: see [`tokens::equal_but_numbers`].
+pub(super) fn same_but_numbers(callers: &str, template: &str, numbers: &[(&str, String)]) -> bool {
+    tokens::equal_but_numbers(callers, template, numbers)
+}
+
 /// Reads the final text afresh and seals it if nothing in it is beyond the shadows and the lists.
 ///
 /// # Errors

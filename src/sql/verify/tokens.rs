@@ -13,6 +13,25 @@ pub(super) fn equal(callers: &str, printed: &str) -> bool {
     }
 }
 
+/// Whether both texts have the same tokens, except that for each of `numbers`, in order, the first has an integer
+/// of these digits where the second has this parameter.
+pub(super) fn equal_but_numbers(callers: &str, template: &str, numbers: &[(&str, String)]) -> bool {
+    let (Some(callers), Some(template)) = (scanned(callers), scanned(template)) else {
+        return false;
+    };
+    let mut numbers = numbers.iter();
+    let alike = callers.len() == template.len()
+        && callers.iter().zip(&template).all(|(a, b)| {
+            if b.kind != Token::Param as i32 {
+                return same(a, b);
+            }
+            numbers.next().is_some_and(|(digits, parameter)| {
+                a.kind == Token::Iconst as i32 && a.bytes == *digits && b.bytes == parameter
+            })
+        });
+    alike && numbers.next().is_none()
+}
+
 /// A token and its bytes.
 struct Scanned<'a> {
     kind: i32,

@@ -1,0 +1,222 @@
+//! One text for many: `WHERE id = 7` and `WHERE id = 8` differ in a number only, so they can share a rewrite and a
+//! prepared statement, with the number as a parameter.
+//!
+//! Only whole numbers of at most nine digits are taken, only as the right operand of a comparison, and only where
+//! the next token ends the comparison: such a number is an `integer` to PostgreSQL, and so is its parameter.
+//! Equal numbers become the same parameter, so that `SELECT a = 5 ... GROUP BY a = 5` stays grouped.
+//!
+//! # Security
+//! The template goes through `admit` like any text. That it means what the caller's text means is checked
+//! on PostgreSQL's own tokens ([`Template::agrees`]) when it is first admitted; another text with the same template
+//! differs from the first in nothing but digits where the first has a number token.
+
+use super::scan::{self, Kind};
+use super::verify;
+
+/// A text with its numbers taken out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template {
+    text: String,
+    values: Vec<u32>,
+    /// The bytes of the caller's text that each number stands at, and which parameter it became.
+    places: Vec<(std::ops::Range<usize>, usize)>,
+}
+
+/// `pg_type.oid` of `integer`.
+pub const INTEGER_OID: u32 = 23;
+
+/// Numbers that are taken out of one text at most; a text with more is left as it is.
+const PLACES_MAX: usize = 64;
+
+/// Most digits: whatever they are, the number fits an `integer`.
+const DIGITS_MAX: usize = 9;
+
+const COMPARISONS: [&str; 7] = ["=", "<>", "!=", "<", "<=", ">", ">="];
+
+/// Words that end a comparison. Every one is reserved, so none can be part of its right operand.
+const ENDS: [&str; 26] = [
+    "and",
+    "cross",
+    "else",
+    "end",
+    "except",
+    "fetch",
+    "full",
+    "group",
+    "having",
+    "inner",
+    "intersect",
+    "join",
+    "left",
+    "limit",
+    "natural",
+    "offset",
+    "or",
+    "order",
+    "right",
+    "then",
+    "union",
+    "when",
+    "where",
+    "window",
+    "for",
+    "from",
+];
+
+impl Template {
+    /// The template of a text, if a number can be taken out.
+    pub fn of(text: &str) -> Option<Self> {
+        let tokens: Vec<scan::Token> = scan::tokens(text)
+            .filter(|token| !matches!(token.kind, Kind::Space | Kind::Comment))
+            .collect();
+        let bytes = |token: &scan::Token| text.get(token.start..token.end).unwrap_or_default();
+        if tokens
+            .iter()
+            .any(|token| token.kind == Kind::Other && bytes(token).starts_with('$'))
+        {
+            return None;
+        }
+        let mut template = Self {
+            text: String::new(),
+            values: Vec::new(),
+            places: Vec::new(),
+        };
+        let mut copied = 0;
+        for (index, token) in tokens.iter().enumerate() {
+            let before = index.checked_sub(1).and_then(|before| tokens.get(before));
+            let compared = before.is_some_and(|before| {
+                before.kind == Kind::Operator && COMPARISONS.contains(&bytes(before))
+            });
+            let ended = tokens.get(index + 1).is_none_or(|next| match next.kind {
+                Kind::Other => matches!(bytes(next), ")" | ";" | ","),
+                Kind::Word => {
+                    ENDS.contains(&bytes(next).to_ascii_lowercase().as_str())
+                        && next.start > token.end
+                }
+                Kind::Space
+                | Kind::Comment
+                | Kind::Text
+                | Kind::Quoted
+                | Kind::Number
+                | Kind::Operator => false,
+            });
+            if token.kind != Kind::Number || !compared || !ended {
+                continue;
+            }
+            let digits = bytes(token);
+            if digits.len() > DIGITS_MAX || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+                continue;
+            }
+            let value = digits.parse().ok()?;
+            let number = template
+                .values
+                .iter()
+                .position(|known| *known == value)
+                .unwrap_or_else(|| {
+                    template.values.push(value);
+                    template.values.len() - 1
+                });
+            template.text.push_str(text.get(copied..token.start)?);
+            template.text.push_str(&format!(" ${}", number + 1));
+            template.places.push((token.start..token.end, number));
+            copied = token.end;
+        }
+        if template.places.is_empty() || template.places.len() > PLACES_MAX {
+            return None;
+        }
+        template.text.push_str(text.get(copied..)?);
+        Some(template)
+    }
+
+    /// The text with parameters in place of the numbers.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The numbers, by parameter.
+    pub fn values(&self) -> &[u32] {
+        &self.values
+    }
+
+    /// Whether PostgreSQL's scanner reads the caller's text and the template as the same tokens, a number of the one
+    /// standing where the other has its parameter.
+    pub fn agrees(&self, callers: &str) -> bool {
+        let numbers: Vec<(&str, String)> = self
+            .places
+            .iter()
+            .map(|(place, number)| {
+                (
+                    callers.get(place.clone()).unwrap_or_default(),
+                    format!("${}", number + 1),
+                )
+            })
+            .collect();
+        verify::same_but_numbers(callers, &self.text, &numbers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Template;
+
+    fn of(text: &str) -> Option<(String, Vec<u32>)> {
+        let template = Template::of(text)?;
+        assert!(template.agrees(text), "{text}");
+        Some((template.text, template.values))
+    }
+
+    #[test]
+    fn numbers_behind_comparisons_are_taken_out() {
+        for (text, template, values) in [
+            (
+                "SELECT abalance FROM pgbench_accounts WHERE aid = 4711;",
+                "SELECT abalance FROM pgbench_accounts WHERE aid =  $1;",
+                vec![4711],
+            ),
+            (
+                "select 1 from t where a=5 and b<=05 or (c <> 7)",
+                "select 1 from t where a= $1 and b<= $1 or (c <>  $2)",
+                vec![5, 7],
+            ),
+            (
+                "SELECT a = 5 FROM t -- = 6\nGROUP BY a = 5",
+                "SELECT a =  $1 FROM t -- = 6\nGROUP BY a =  $1",
+                vec![5],
+            ),
+        ] {
+            assert_eq!(of(text), Some((template.to_owned(), values)), "{text}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_left_alone() {
+        for text in [
+            "SELECT 5",
+            "SELECT a FROM t LIMIT 5",
+            "SELECT a FROM t ORDER BY 1",
+            "SELECT a FROM t WHERE a = 5 + b",
+            "SELECT a FROM t WHERE a = -5",
+            "SELECT a FROM t WHERE a = 5::text",
+            "SELECT a FROM t WHERE a = 5.0",
+            "SELECT a FROM t WHERE a = 1234567890",
+            "SELECT a FROM t WHERE a = 5 AND b = $1",
+            "SELECT a FROM t WHERE a = '= 5 '",
+            "SELECT a FROM t WHERE a = $$x = 5 $$",
+            "SELECT a FROM t WHERE a /* = 5 */ = b",
+            "SELECT a FROM t WHERE a = 5abc",
+            "SELECT a FROM t WHERE a = 5 IS NULL",
+            "SELECT a FROM t WHERE a = 5and b",
+            "SELECT \"a = 5 \" FROM t",
+            "SELECT a FROM t WHERE a === 5",
+        ] {
+            assert_eq!(of(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_template_that_hides_a_string_does_not_agree() {
+        let template = Template::of("SELECT a FROM t WHERE a = 5 AND b = 6").unwrap();
+        assert!(!template.agrees("SELECT a FROM t WHERE a = 5 AND c = 6"));
+        assert!(!template.agrees("SELECT a FROM t WHERE a = 5 AND b = 'x'"));
+    }
+}
