@@ -268,6 +268,8 @@ password = {roles_password}
 roles = 'SELECT role FROM public.user_roles WHERE "user" = $1'
 superuser = "SELECT $1::text = 'admin'"
 cache_ms = 0
+# The demo and the tests run beside compilers; a busy machine is no outage.
+timeout_ms = 10000
 
 [audit]
 path = "audit.jsonl"
