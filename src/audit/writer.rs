@@ -45,28 +45,27 @@ impl Sink {
     }
 
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.follow_rotation()?;
         match self {
             Self::File { file, .. } => file.write_all(bytes),
             Self::Other(writer) => writer.write_all(bytes).and_then(|()| writer.flush()),
         }
     }
 
-    /// Opens the file anew when its name means another file, or none.
-    fn follow_rotation(&mut self) -> std::io::Result<()> {
+    /// Opens the file anew when its name means another file, or none; true if it did.
+    fn follow_rotation(&mut self) -> std::io::Result<bool> {
         let Self::File {
             path,
             identity: open,
             ..
         } = self
         else {
-            return Ok(());
+            return Ok(false);
         };
         if std::fs::metadata(&*path).is_ok_and(|named| identity(&named) == *open) {
-            return Ok(());
+            return Ok(false);
         }
         *self = Self::file(path)?;
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -82,15 +81,17 @@ pub(super) fn run(mut sink: Sink, mut entries: mpsc::Receiver<Entry>, lost: &Ato
     let mut torn = false;
     while entries.blocking_recv_many(&mut batch, BATCH_MAX) > 0 {
         bytes.clear();
-        if torn {
+        let rotated = sink.follow_rotation();
+        if torn && !matches!(rotated, Ok(true)) {
             bytes.push(b'\n');
         }
         batch
             .iter()
             .for_each(|entry| bytes.extend_from_slice(&entry.line));
-        let result = match bytes.is_empty() {
-            true => Ok(()),
-            false => sink.write(&bytes).map_err(|error| error.kind()),
+        let result = match (rotated, bytes.is_empty()) {
+            (Ok(_), true) => Ok(()),
+            (Ok(_), false) => sink.write(&bytes).map_err(|error| error.kind()),
+            (Err(error), _) => Err(error.kind()),
         };
         if let Err(kind) = result {
             if !torn {

@@ -142,7 +142,7 @@ impl Session {
                     let text = statement.text;
                     return Ok(Kind::Courtesy { text, courtesy });
                 }
-                self.check_block()?;
+                self.check_block_for(&statement.text).await?;
                 if let Some(oid) = types.iter().find(|oid| !PARAMETER_TYPES.contains(oid)) {
                     let refusal = Refusal::new(
                         Reason::ParameterNotAllowed,
@@ -212,7 +212,7 @@ impl Session {
             );
             return Ok(());
         };
-        self.check_block()?;
+        self.check_block_for(text).await?;
         let decided = self
             .decide(text, &prepared.types, RequestId::next(), Some(decided))
             .await?;
@@ -322,7 +322,7 @@ impl Session {
                 self.script.local(EMPTY_QUERY);
                 Ok(())
             }
-            Kind::Courtesy { text, courtesy } => self.courtesy(text, courtesy, false),
+            Kind::Courtesy { text, courtesy } => self.courtesy(text, courtesy, false).await,
             Kind::Other(statement) => {
                 if std::mem::replace(&mut portal.done, true) {
                     let message = format!("portal \"{name}\" cannot be run");
@@ -348,7 +348,7 @@ impl Session {
         bound: &Decided,
         rows_max: i32,
     ) -> Result<(), Stop> {
-        self.check_block()?;
+        self.check_block_for(text).await?;
         let id = RequestId::next();
         let started = Instant::now();
         let now = self

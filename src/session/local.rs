@@ -72,13 +72,13 @@ impl Session {
     }
 
     /// Answers a query clients' libraries send on their own.
-    pub(super) fn courtesy(
+    pub(super) async fn courtesy(
         &mut self,
         text: &str,
         courtesy: &'static Courtesy,
         describe: bool,
     ) -> Result<(), Stop> {
-        self.check_block()?;
+        self.check_block_for(text).await?;
         let request = self.open_request(RequestId::next(), Instant::now(), text, None, Vec::new());
         let values: Vec<String> = courtesy.values.iter().map(|v| (*v).to_owned()).collect();
         self.script.local(Answer::bytes(|answer| {

@@ -5,7 +5,7 @@ use super::told::Told;
 use super::transaction::Block;
 use super::{Ended, Session};
 use crate::audit::{Outcome, RequestId};
-use crate::error::Fault;
+use crate::error::{Fault, Reason, Refusal};
 use crate::gateway::{Decided, Standing};
 use crate::upstream::{Bounds, Failure, Gate, relay};
 use std::collections::VecDeque;
@@ -296,12 +296,25 @@ impl Session {
         }
     }
 
+    /// As [`Session::check_block`], for a request with a text: what is refused is recorded.
+    pub(super) async fn check_block_for(&mut self, text: &str) -> Result<(), Stop> {
+        let Err(told) = self.check_block() else {
+            return Ok(());
+        };
+        let (id, standing) = (RequestId::next(), self.standing.as_ref());
+        self.gateway
+            .record_refused(id, &self.facts, &self.caller, text, standing, told.slug)
+            .await;
+        Err(told.into())
+    }
+
     /// In a failed transaction only its end is possible.
     pub(super) fn check_block(&self) -> Result<(), Told> {
         if self.block.status() == Block::FAILED {
             let message =
                 "current transaction is aborted, commands ignored until end of transaction block";
-            return Err(Told::new("25P02", message).hint("Send ROLLBACK."));
+            let refusal = Refusal::new(Reason::TransactionFailed, message).hint("Send ROLLBACK.");
+            return Err(Told::refused(&refusal));
         }
         Ok(())
     }

@@ -46,9 +46,9 @@ impl Session {
             return self.other_statement(text, kind, true).await;
         }
         if let Some(known) = courtesy::find(text) {
-            return self.courtesy(text, known, true);
+            return self.courtesy(text, known, true).await;
         }
-        self.check_block()?;
+        self.check_block_for(text).await?;
         let id = RequestId::next();
         let started = Instant::now();
         let decided = self.decide(text, &[], id, None).await?;

@@ -141,7 +141,7 @@ impl Session {
                 return self.complete_locally(tag, request);
             }
         } else {
-            self.check_block_for(&command)?;
+            self.check_block_before(&command)?;
         }
         self.lease_any().await?;
         if let Some(lease) = &mut self.lease {
@@ -161,7 +161,7 @@ impl Session {
         Ok(())
     }
 
-    fn check_block_for(&self, command: &TransactionCommand) -> Result<(), Stop> {
+    fn check_block_before(&self, command: &TransactionCommand) -> Result<(), Stop> {
         match command {
             TransactionCommand::RollbackTo(_) if !self.block.lost => Ok(()),
             _ => Ok(self.check_block()?),

@@ -66,6 +66,12 @@ pub struct Gate {
 /// Roles belong to the whole cluster: two `apply`s at once would change the same rows of the catalogs.
 static PREPARE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
+/// The database of `setup`, ready to be served, and the configuration that serves it.
+pub async fn prepare(cluster: &Cluster, setup: &rowgate::demo::Setup) -> rowgate::config::Config {
+    let _one_at_a_time = PREPARE.lock().await;
+    rowgate::demo::prepare(cluster, setup).await.unwrap()
+}
+
 /// The example behind a gate. Logins: bob, anne, eve, admin; password: [`rowgate::demo::PASSWORD`].
 pub async fn gate(enforcement: rowgate::config::Enforcement) -> Gate {
     let database = format!("gate_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -82,10 +88,7 @@ pub async fn gate_with(
     setup: rowgate::demo::Setup,
     change: impl FnOnce(&mut rowgate::config::Config),
 ) -> Gate {
-    let mut config = {
-        let _one_at_a_time = PREPARE.lock().await;
-        rowgate::demo::prepare(cluster(), &setup).await.unwrap()
-    };
+    let mut config = prepare(cluster(), &setup).await;
     change(&mut config);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let (ready, is_ready) = tokio::sync::oneshot::channel();
