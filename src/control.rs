@@ -95,6 +95,19 @@ impl Connector {
     }
 }
 
+/// What went wrong, with every cause: the library itself says only "error performing TLS handshake".
+/// Names hosts and certificates, never a password.
+pub(crate) fn causes(error: &tokio_postgres::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
 /// The client side of TLS towards a database: host name and certificate verified, or none at all.
 ///
 /// # Errors

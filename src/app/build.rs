@@ -2,7 +2,7 @@
 
 use crate::audit::{AuditLog, AuditSettings};
 use crate::config::{self, AuditSink, Config, ProviderKind};
-use crate::control::{Connector, Target, client_tls};
+use crate::control::{Connector, Target, causes, client_tls};
 use crate::install::{self, LoginKind, Severity};
 use crate::policy::Policy;
 use crate::provider::{Cached, FileProvider, Provider, Resolver, SqlProvider, SqlQueries, listen};
@@ -88,7 +88,7 @@ pub async fn connect(
 fn told(error: &tokio_postgres::Error) -> String {
     error
         .as_db_error()
-        .map_or_else(|| error.to_string(), |db| db.message().to_owned())
+        .map_or_else(|| causes(error), |db| db.message().to_owned())
 }
 
 pub(super) fn audit(config: &Config) -> anyhow::Result<AuditLog> {

@@ -4,7 +4,7 @@
 use super::answer::{ANSWER_ITEMS_MAX, ITEM_BYTES_MAX};
 use super::flight::Flights;
 use super::{Answer, Asking, Provider, ProviderError};
-use crate::control::Connector;
+use crate::control::{Connector, causes};
 use crate::identity::Caller;
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -378,8 +378,7 @@ fn unavailable(says: &str) -> ProviderError {
 /// (42), logins (28), databases (3D).
 fn failure(error: &tokio_postgres::Error) -> ProviderError {
     let Some(server) = error.as_db_error() else {
-        // Connecting: the library's words name host and cause, never the password.
-        return ProviderError::Unavailable(error.to_string());
+        return ProviderError::Unavailable(causes(error));
     };
     let code = server.code().code();
     if code == "57014" {
