@@ -225,5 +225,14 @@ fn a_full_disk_ends_every_request_until_there_is_room() {
     let path = site.beside("audit.jsonl");
     std::fs::rename(&path, site.beside("audit.old")).unwrap();
     sees(&mut bob, BOBS);
-    until("request and outcome", || lines(&path).len() == 2);
+    until("request and outcome", || {
+        let lines = lines(&path);
+        let request = lines.iter().find(|line| line["event"] == "request");
+        request.is_some_and(|request| {
+            let end = |line: &&Value| {
+                line["event"] == "outcome" && line["request_id"] == request["request_id"]
+            };
+            lines.iter().any(|line| end(&line))
+        })
+    });
 }
