@@ -108,6 +108,9 @@ impl Session {
         let types: Arc<[u32]> = types.into();
         if let (Kind::Query { decided, .. }, Some(lease)) = (&kind, &mut self.lease) {
             let keep = decided.rewrite.comes_again() || !name.is_empty();
+            // Literals are read by the settings in force.
+            let settings = decided.standing.settings();
+            lease.become_principal(&mut self.script, settings, self.settings.output())?;
             lease.prepare(&mut self.script, &decided.rewrite.query, &types, keep)?;
         }
         self.script.local(PARSE_COMPLETE);
@@ -265,6 +268,8 @@ impl Session {
         if let Some(lease) = &mut self.lease {
             let script = &mut self.script;
             let query = &decided.rewrite.query;
+            let settings = decided.standing.settings();
+            lease.become_principal(script, settings, self.settings.output())?;
             let statement = lease.prepare(script, query, &prepared.types, true)?;
             lease.describe_statement(script, statement, query)?;
         }

@@ -194,7 +194,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Makes sure `query` is prepared. `keep` = worth a place in the cache; otherwise the unnamed
+    /// Makes sure `query` is prepared, under the settings in force: call it after
+    /// [`become_principal`](Self::become_principal). `keep` = worth a place in the cache; otherwise the unnamed
     /// statement is used.
     ///
     /// # Errors
@@ -209,14 +210,19 @@ impl Connection {
         let key = StatementKey {
             text: Arc::clone(query.text()),
             types: Arc::clone(types),
+            settings: self.settings_in_order(),
         };
-        if let Some(prepared) = self.prepared.get(&key) {
-            return Ok(StatementName(Some(prepared.number)));
+        // 'today' is read when the statement is parsed, so it is parsed each time.
+        let lasts = !query.clock_words();
+        if lasts {
+            if let Some(prepared) = self.prepared.get(&key) {
+                return Ok(StatementName(Some(prepared.number)));
+            }
+            if self.unnamed.as_ref() == Some(&key) {
+                return Ok(StatementName(None));
+            }
         }
-        if self.unnamed.as_ref() == Some(&key) {
-            return Ok(StatementName(None));
-        }
-        let number = keep.then(|| {
+        let number = (keep && lasts).then(|| {
             self.next_number = self.next_number.wrapping_add(1);
             self.next_number
         });

@@ -90,6 +90,13 @@ impl Connection {
         Ok(())
     }
 
+    /// The settings in force, in an order that does not depend on when each was told.
+    pub(super) fn settings_in_order(&self) -> Vec<(Setting, String)> {
+        let mut settings = self.settings.clone();
+        settings.sort();
+        settings
+    }
+
     /// What was in force may no longer be (the transaction ended, or went back to a savepoint).
     pub fn forget_in_force(&mut self) {
         self.principal = None;

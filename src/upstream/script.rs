@@ -1,14 +1,17 @@
 //! What is expected back from the database for what was sent, in order, and what to do with each answer.
 
+use super::command::Setting;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Identifies a prepared statement on a connection: its text and the declared parameter types.
+/// Identifies a prepared statement on a connection: its text, the declared parameter types, and the settings it was
+/// parsed under, which PostgreSQL reads its literals by (`'02/03/2024'::date`, a time without zone).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct StatementKey {
     pub(super) text: Arc<str>,
     pub(super) types: Arc<[u32]>,
+    pub(super) settings: Vec<(Setting, String)>,
 }
 
 /// One expected answer.

@@ -183,3 +183,30 @@ impl Activity {
         client.query_one(query, &[]).await.unwrap().get(0)
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn literals_are_read_by_the_settings_and_the_clock_of_their_own_request() {
+    // One connection upstream, where each text is prepared from its second use on.
+    let gate = gate(|config| config.upstream.pool_size = 1).await;
+    let zone = "SELECT '2024-01-01 00:00'::timestamptz = '2023-12-31 15:00+00'::timestamptz";
+    let day = "SELECT extract(month FROM '02/03/2024'::date)";
+    let mut here = login(&gate, "bob");
+    let mut there = login(&gate, "anne");
+    there.simple("SET TimeZone = 'Asia/Tokyo'");
+    there.simple("SET DateStyle = 'ISO, DMY'");
+    for _ in 0..3 {
+        assert_eq!(value(&here.simple(zone)), "f");
+        assert_eq!(value(&there.simple(zone)), "t");
+        assert_eq!(value(&here.simple(day)), "2");
+        assert_eq!(value(&there.simple(day)), "3");
+        there.send(&extended(zone));
+        assert_eq!(value(&there.answer()), "t");
+        here.send(&extended(zone));
+        assert_eq!(value(&here.answer()), "f");
+    }
+    let clock = "SELECT now() - 'Now'::timestamptz < interval '0.5 seconds'";
+    for _ in 0..3 {
+        assert_eq!(value(&here.simple(clock)), "t");
+        tokio::time::sleep(Duration::from_millis(600)).await;
+    }
+}

@@ -37,6 +37,7 @@ pub struct VerifiedQuery {
     principal_parameters: Vec<PrincipalField>,
     form: Form,
     form_reason: String,
+    clock_words: bool,
 }
 
 impl VerifiedQuery {
@@ -58,6 +59,11 @@ impl VerifiedQuery {
     /// What Rowgate binds after the caller's parameters.
     pub fn principal_parameters(&self) -> &[PrincipalField] {
         &self.principal_parameters
+    }
+
+    /// Whether a literal such as `'today'` is in it, which PostgreSQL reads while it parses: not to be kept prepared.
+    pub fn clock_words(&self) -> bool {
+        self.clock_words
     }
 
     /// Sealed, open or inline.
@@ -147,8 +153,8 @@ pub(super) fn same_but_numbers(callers: &str, template: &str, numbers: &[(&str, 
 /// # Errors
 /// The first thing found that is not allowed, or `ParsersDisagree` if the shadows are not as announced.
 pub(super) fn verify(query: ShadowedQuery, grants: &Grants) -> Result<VerifiedQuery, Refusal> {
-    read(&query, grants, |_| ())?;
-    Ok(seal(query))
+    let (clock_words, ()) = read(&query, grants, |_| ())?;
+    Ok(seal(query, clock_words))
 }
 
 /// As [`verify`], and seals only if `proof` holds of the very tree that was read; else gives back why not.
@@ -160,16 +166,16 @@ pub(super) fn verify_if(
     grants: &Grants,
     proof: impl FnOnce(&SelectStmt) -> Result<(), String> + Send,
 ) -> Result<Result<VerifiedQuery, String>, Refusal> {
-    let proved = read(&query, grants, proof)?;
-    Ok(proved.map(|()| seal(query)))
+    let (clock_words, proved) = read(&query, grants, proof)?;
+    Ok(proved.map(|()| seal(query, clock_words)))
 }
 
-/// Parses and checks the final text, then lets `then` look at the tree.
+/// Parses and checks the final text, then lets `then` look at the tree. Also says whether it has clock words.
 fn read<T: Send>(
     query: &ShadowedQuery,
     grants: &Grants,
     then: impl FnOnce(&SelectStmt) -> T + Send,
-) -> Result<T, Refusal> {
+) -> Result<(bool, T), Refusal> {
     pg::on_big_stack(|| {
         // A final text that does not parse is the rewriter's mistake, not a syntax error of the caller's.
         let statements = pg::statements(&query.text).map_err(|refusal| match refusal.reason {
@@ -180,12 +186,12 @@ fn read<T: Send>(
             return Err(disagree());
         };
         let select = pg::select(statement).ok_or_else(disagree)?;
-        check(select, query, grants)?;
-        Ok(then(select))
+        let clock_words = check(select, query, grants)?;
+        Ok((clock_words, then(select)))
     })
 }
 
-fn seal(query: ShadowedQuery) -> VerifiedQuery {
+fn seal(query: ShadowedQuery, clock_words: bool) -> VerifiedQuery {
     let ShadowedQuery {
         text,
         shadows: _,
@@ -202,19 +208,22 @@ fn seal(query: ShadowedQuery) -> VerifiedQuery {
         principal_parameters,
         form,
         form_reason,
+        clock_words,
     }
 }
 
-/// The shadows are as announced, and the rest is allowed.
-fn check(select: &SelectStmt, query: &ShadowedQuery, grants: &Grants) -> Refused {
+/// The shadows are as announced, and the rest is allowed. Whether the rest has clock words.
+fn check(select: &SelectStmt, query: &ShadowedQuery, grants: &Grants) -> Result<bool, Refusal> {
     shadows::check(select, query, grants)?;
     let mut walk = Walk {
         grants,
         parameters: i32::from(query.parameters),
         scope: Vec::new(),
         expansions: 0,
+        clock_words: false,
     };
-    walk.statement(select, query.shadows.len())
+    walk.statement(select, query.shadows.len())?;
+    Ok(walk.clock_words)
 }
 
 /// A part of the tree that should not stand where it stands.

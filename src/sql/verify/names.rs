@@ -5,7 +5,7 @@ use crate::error::{Reason, Refusal};
 use crate::policy::Grants;
 use crate::sql::lists;
 use pg_query::NodeEnum;
-use pg_query::protobuf::{Node, TypeName};
+use pg_query::protobuf::{AConst, Node, TypeName, a_const};
 
 /// The parts of a dotted name.
 ///
@@ -196,4 +196,16 @@ fn is_granted_column(name: &str, grants: &Grants) -> bool {
         .tables()
         .iter()
         .any(|table| table.columns.iter().any(|column| column.name == name))
+}
+
+/// Whether a literal holds a word that a date or time is read from by the clock (manual, section 8.5.1.4):
+/// PostgreSQL reads it when it parses the statement, so a prepared one would keep the hour it was prepared in.
+pub(super) fn clock_word(constant: &AConst) -> bool {
+    let Some(a_const::Val::Sval(text)) = &constant.val else {
+        return false;
+    };
+    let text = text.sval.to_ascii_lowercase();
+    ["now", "today", "tomorrow", "yesterday"]
+        .iter()
+        .any(|word| text.contains(word))
 }

@@ -24,6 +24,8 @@ pub(super) struct Walk<'a> {
     pub(super) scope: Vec<&'a str>,
     /// How many expanding functions the walk is inside of.
     pub(super) expansions: usize,
+    /// Whether a literal was met that may name a moment of the clock.
+    pub(super) clock_words: bool,
 }
 
 type Maybe<'a> = Option<&'a Node>;
@@ -274,7 +276,10 @@ impl<'a> Walk<'a> {
             return Err(unreadable());
         };
         match node {
-            NodeEnum::AConst(_) => Ok(()),
+            NodeEnum::AConst(constant) => {
+                self.clock_words |= names::clock_word(constant);
+                Ok(())
+            }
             NodeEnum::ColumnRef(column) => names::column(&column.fields, self.grants),
             NodeEnum::ParamRef(parameter) => self.parameter(parameter.number),
             NodeEnum::AExpr(expression) => self.operation(expression),
