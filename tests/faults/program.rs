@@ -52,8 +52,17 @@ impl Site {
     }
 
     pub fn on(cluster: &Cluster, database: &str) -> Self {
+        Self::with(cluster, database, Enforcement::Barrier)
+    }
+
+    /// Nothing is installed: the views are in the files only.
+    pub fn inline(database: &str) -> Self {
+        Self::with(support::cluster(), database, Enforcement::Inline)
+    }
+
+    fn with(cluster: &Cluster, database: &str, enforcement: Enforcement) -> Self {
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let setup = Setup::example(database, listen, Enforcement::Barrier);
+        let setup = Setup::example(database, listen, enforcement);
         let config = run(support::prepare(cluster, &setup));
         Self {
             database: database.to_owned(),
@@ -205,6 +214,16 @@ impl Served {
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
         let pid = i32::try_from(self.child.id()).unwrap();
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
+    }
+
+    /// Waits for its end; the exit code.
+    pub fn end(&mut self) -> Option<i32> {
+        let mut code = None;
+        until("it ends", || {
+            code = self.child.try_wait().unwrap();
+            code.is_some()
+        });
+        code.unwrap().code()
     }
 
     /// Resident memory, in kB.

@@ -109,6 +109,31 @@ fn a_broken_view_changes_nothing_and_a_new_one_everything() {
 }
 
 #[test]
+fn without_installed_views_a_new_file_is_enough() {
+    let site = Site::inline("inline_views");
+    let served = site.serve();
+    let mut bob = served.connect(&site, "bob");
+    assert_eq!(
+        code(&parse(&mut bob, "sum", "SELECT sum(amount) FROM invoices")),
+        ""
+    );
+    assert_eq!(value(&run(&mut bob, "sum")).as_deref(), Some(BOBS));
+    let file = site.view("invoices");
+    let good = std::fs::read_to_string(&file).unwrap();
+    replace(&file, &good.replace("WHERE ", "WHERE amount < 400 AND "));
+    until("the new view is in force", || {
+        value(&bob.simple("SELECT sum(amount) FROM invoices")).as_deref() == Some("900.00")
+    });
+    assert_eq!(value(&run(&mut bob, "sum")).as_deref(), Some("900.00"));
+    // A view taken away takes its table away.
+    std::fs::remove_file(&file).unwrap();
+    until("the table is unknown", || {
+        code(&bob.simple("SELECT sum(amount) FROM invoices")) == "42P01"
+    });
+    assert_eq!(code(&run(&mut bob, "sum")), "42P01");
+}
+
+#[test]
 fn the_rights_of_an_open_session_go_with_the_next_statement() {
     let site = Site::new("revoked");
     let served = site.serve();

@@ -1,6 +1,6 @@
 //! The database goes away, stands still, or has no connection left.
 
-use crate::program::{BOBS, ENDLESS, LONG, Served, Site, code, sees, until};
+use crate::program::{BOBS, ENDLESS, LONG, Served, Site, code, sees, until, value};
 use crate::support;
 use crate::wire::{Client, frame};
 use nix::sys::signal::{Signal, kill};
@@ -68,7 +68,7 @@ fn a_dead_database_is_told_cleanly_and_forgotten_when_it_is_back() {
     if lost(&mut bob) {
         bob = reconnect(&served, &site);
     }
-    again(&mut bob);
+    again(&mut bob, BOBS);
 
     // The whole server, in the middle of a result, and for a while.
     let site = Site::on(&cluster, "killed");
@@ -103,7 +103,7 @@ fn a_dead_database_is_told_cleanly_and_forgotten_when_it_is_back() {
     );
     cluster.restart().unwrap();
     let mut bob = reconnect(&served, &site);
-    again(&mut bob);
+    again(&mut bob, BOBS);
 }
 
 fn reconnect(served: &Served, site: &Site) -> Client {
@@ -126,9 +126,9 @@ fn reconnect(served: &Served, site: &Site) -> Client {
 }
 
 /// The same session works as soon as the database does.
-fn again(bob: &mut Client) {
+fn again(client: &mut Client, sum: &str) {
     until("the session works again", || {
-        let answer = bob.simple("SELECT 1");
+        let answer = client.simple("SELECT 1");
         let code = code(&answer);
         assert!(
             ["", "08006", "58000"].contains(&code.as_str()),
@@ -137,7 +137,7 @@ fn again(bob: &mut Client) {
         );
         code.is_empty()
     });
-    sees(bob, BOBS);
+    sees(client, sum);
 }
 
 #[test]
@@ -194,5 +194,59 @@ fn an_exhausted_pool_says_so_in_time() {
     drop(anne);
     until("the connection is free", || {
         code(&bob.simple("SELECT 1")).is_empty()
+    });
+}
+
+#[test]
+fn a_database_that_takes_no_more_connections_leaves_the_open_ones_working() {
+    let cluster = support::start();
+    let site = Site::on(&cluster, "no_more");
+    site.set("upstream", "connect_ms = 500");
+    let served = site.serve();
+    let (mut bob, mut anne) = (served.connect(&site, "bob"), served.connect(&site, "anne"));
+    assert_eq!(bob.simple("BEGIN; SELECT 1").status(), Some(b'T'));
+    // Stopped, the server accepts on the socket and says nothing; its backends go on.
+    let data = cluster.folder().join("data/postmaster.pid");
+    let server: i32 = std::fs::read_to_string(data)
+        .unwrap()
+        .lines()
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
+    kill(Pid::from_raw(server), Signal::SIGSTOP).unwrap();
+    let asked = Instant::now();
+    let answer = anne.simple("SELECT 1");
+    let waited = asked.elapsed();
+    sees(&mut bob, BOBS);
+    kill(Pid::from_raw(server), Signal::SIGCONT).unwrap();
+    assert_eq!(code(&answer), "08006", "{:?}", answer.error());
+    assert!(waited < Duration::from_secs(3), "{waited:?}");
+    again(&mut anne, "3900.00");
+    assert_eq!(bob.simple("COMMIT").status(), Some(b'I'));
+}
+
+#[test]
+fn shutting_down_lets_a_query_end_and_tells_who_is_idle() {
+    let site = Site::new("shutdown");
+    let mut served = site.serve();
+    let (mut bob, mut anne) = (served.connect(&site, "bob"), served.connect(&site, "anne"));
+    sees(&mut anne, "3900.00");
+    // About a second of work.
+    let query = "SELECT count(*) FROM generate_series(1, 3000) AS a, generate_series(1, 3000) AS b";
+    send(&mut bob, query);
+    until("the query runs", || site.busy().len() == 1);
+    served.signal(Signal::SIGTERM);
+    let told = anne.answer();
+    assert_eq!((code(&told).as_str(), told.closed), ("57P01", true));
+    let answer = bob.answer();
+    assert_eq!(value(&answer).as_deref(), Some("9000000"));
+    assert_eq!(code(&bob.answer()), "57P01");
+    assert_eq!(served.end(), Some(0));
+    until("no connection is left behind", || {
+        site.one::<i64>(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+             AND usename LIKE 'rowgate%'",
+        ) == 0
     });
 }
