@@ -84,8 +84,17 @@ fn a_broken_view_changes_nothing_and_a_new_one_everything() {
     });
     assert_eq!(value(&run(&mut bob, "note")).as_deref(), Some("8102"));
     assert_eq!(value(&run(&mut bob, "sum")).as_deref(), Some(BOBS));
+}
 
-    // Taken away behind our back: an error that names nothing; put back: it works again.
+#[test]
+fn a_view_dropped_behind_our_back_is_an_error_until_it_is_back() {
+    let site = Site::new("view_dropped");
+    let served = site.serve();
+    let mut bob = served.connect(&site, "bob");
+    sees(&mut bob, BOBS);
+    let sum = "SELECT sum(amount) FROM invoices";
+    assert_eq!(code(&parse(&mut bob, "sum", sum)), "");
+    assert_eq!(value(&run(&mut bob, "sum")).as_deref(), Some(BOBS));
     site.sql("DROP VIEW rowgate.invoices, rowgate_open.invoices");
     for answer in [
         bob.simple("SELECT sum(amount) FROM invoices"),

@@ -65,88 +65,74 @@ fn refused(answer: &Result<String, String>, words: &str) {
     assert!(complaint.contains(words), "{complaint}");
 }
 
-#[test]
-fn clients_verify_the_gate_and_tokens_need_tls() {
-    let site = Site::new("tls_clients");
+/// A gate with a certificate for gate.example, and the file with the roots that signed it.
+fn site(database: &str) -> (Site, PathBuf) {
+    let site = Site::new(database);
     let ours = authority("ours");
     let (certificate, key) = ours.sign("gate.example");
     write(&site, "server.pem", &certificate);
     write(&site, "server.key", &key);
     let ca = write(&site, "ca.pem", &ours.pem);
-    let other = write(&site, "other.pem", &authority("other").pem);
     site.set("tls", "cert = \"server.pem\"\nkey = \"server.key\"");
+    (site, ca)
+}
+
+fn bobs() -> Result<String, String> {
+    Ok(BOBS.to_owned())
+}
+
+#[test]
+fn clients_can_verify_the_gate_and_cannot_go_without_tls() {
+    let (site, ca) = site("tls_clients");
+    let other = write(&site, "other.pem", &authority("other").pem);
+    let served = site.serve();
+    let ask =
+        |rest: &str, password: &str| psql(&served, &site, &format!("user=bob {rest}"), password);
+    let (ca, other) = (ca.display(), other.display());
+    let full = format!("sslmode=verify-full sslrootcert={ca}");
+    assert_eq!(ask("host=127.0.0.1 sslmode=require", "demo"), bobs());
+    assert_eq!(ask(&format!("host=gate.example {full}"), "demo"), bobs());
+    let wrong_name = ask(&format!("host=else.example {full}"), "demo");
+    refused(&wrong_name, "does not match host name");
+    let wrong = format!("host=gate.example sslmode=verify-full sslrootcert={other}");
+    refused(&ask(&wrong, "demo"), "certificate verify failed");
+    let wrong = ask("host=127.0.0.1 sslmode=require", "wrong");
+    refused(&wrong, "authentication failed");
+    // `require` is the default as soon as there is a certificate.
+    let clear = ask("host=127.0.0.1 sslmode=disable", "demo");
+    refused(&clear, "encrypted connections only");
+    stuffed(&served, &site);
+}
+
+#[test]
+fn a_token_is_a_password_over_tls_and_not_even_asked_for_without() {
+    let (site, ca) = site("tls_tokens");
+    // Offered, not required: a password may come without TLS, by SCRAM.
+    site.set("tls", "require = false");
     tokens(&site, true);
     let served = site.serve();
     let ask = |rest: &str, password: &str| psql(&served, &site, rest, password);
-    let (ca, other) = (ca.display(), other.display());
-    let full = format!("sslmode=verify-full sslrootcert={ca}");
-
-    assert_eq!(
-        ask("user=bob host=127.0.0.1 sslmode=require", "demo"),
-        Ok(BOBS.to_owned())
+    let full = format!(
+        "host=gate.example sslmode=verify-full sslrootcert={}",
+        ca.display()
     );
-    assert_eq!(
-        ask(&format!("user=bob host=gate.example {full}"), "demo"),
-        Ok(BOBS.to_owned())
-    );
-    refused(
-        &ask(&format!("user=bob host=else.example {full}"), "demo"),
-        "does not match host name",
-    );
-    let wrong = format!("user=bob host=gate.example sslmode=verify-full sslrootcert={other}");
-    refused(&ask(&wrong, "demo"), "certificate verify failed");
-    refused(
-        &ask("user=bob host=127.0.0.1 sslmode=require", "wrong"),
-        "authentication failed",
-    );
-    // `require` is the default as soon as there is a certificate.
-    refused(
-        &ask("user=bob host=127.0.0.1 sslmode=disable", "demo"),
-        "encrypted connections only",
-    );
-
-    let bobs = token("bob");
-    assert_eq!(
-        ask(&format!("user=agent.bob host=gate.example {full}"), &bobs),
-        Ok(BOBS.to_owned())
-    );
-    refused(
-        &ask("user=agent.anne host=127.0.0.1 sslmode=require", &bobs),
-        "authentication failed",
-    );
-    stuffed(&served, &site);
-
-    // With TLS offered but not required a password may come in clear, by SCRAM; a token never.
-    drop(served);
-    site.edit(
-        "key = \"server.key\"",
-        "key = \"server.key\"\nrequire = false",
-    );
-    let served = site.serve();
-    let ask = |rest: &str, password: &str| psql(&served, &site, rest, password);
+    let token = token("bob");
+    assert_eq!(ask(&format!("user=agent.bob {full}"), &token), bobs());
+    let other = ask(&format!("user=agent.anne {full}"), &token);
+    refused(&other, "authentication failed");
     assert_eq!(
         ask("user=bob host=127.0.0.1 sslmode=disable", "demo"),
-        Ok(BOBS.to_owned())
+        bobs()
     );
-    assert_eq!(
-        ask("user=agent.bob host=127.0.0.1 sslmode=require", &bobs),
-        Ok(BOBS.to_owned())
-    );
-    refused(
-        &ask("user=agent.bob host=127.0.0.1 sslmode=disable", &bobs),
-        "authentication failed",
-    );
+    let clear = ask("user=agent.bob host=127.0.0.1 sslmode=disable", &token);
+    refused(&clear, "authentication failed");
     let mut raw = Client::open(served.address);
     raw.send(&startup(&[
         ("user", "agent.bob"),
         ("database", &site.database),
     ]));
     let (kind, body) = raw.message().unwrap();
-    assert_eq!(
-        (kind, body[3]),
-        (b'R', 10),
-        "the token is not even asked for in clear"
-    );
+    assert_eq!((kind, body[3]), (b'R', 10), "SCRAM, as for anybody");
 }
 
 /// What was sent in clear behind an SSLRequest is never taken for the TLS client's.

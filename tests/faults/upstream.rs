@@ -28,20 +28,20 @@ fn lost(client: &mut Client) -> bool {
     answer.closed
 }
 
-#[test]
-fn a_dead_database_is_told_cleanly_and_forgotten_when_it_is_back() {
-    let mut cluster = support::start();
-    let site = Site::on(&cluster, "killed");
-    let served = site.serve();
-    let mut bob = served.connect(&site, "bob");
-    sees(&mut bob, BOBS);
-
-    // One backend, asked to go by the database's operator: nobody else notices.
-    let mut anne = served.connect(&site, "anne");
-    send(&mut bob, LONG);
+/// The one query that runs is ended by the database's operator.
+fn terminate(site: &Site) {
     until("the query runs", || site.busy().len() == 1);
     let pid = site.busy()[0];
     assert!(site.one::<bool>(&format!("SELECT pg_terminate_backend({pid})")));
+}
+
+#[test]
+fn a_backend_that_is_ended_costs_one_query_or_one_transaction() {
+    let site = Site::new("ended");
+    let served = site.serve();
+    let (mut bob, mut anne) = (served.connect(&site, "bob"), served.connect(&site, "anne"));
+    send(&mut bob, LONG);
+    terminate(&site);
     assert!(!lost(&mut bob), "no frame was cut");
     sees(&mut anne, "3900.00");
     sees(&mut bob, BOBS);
@@ -49,9 +49,7 @@ fn a_dead_database_is_told_cleanly_and_forgotten_when_it_is_back() {
     // In a transaction: it has failed, and ROLLBACK ends it.
     assert_eq!(bob.simple("BEGIN").status(), Some(b'T'));
     send(&mut bob, LONG);
-    until("the query runs", || site.busy().len() == 1);
-    let pid = site.busy()[0];
-    assert!(site.one::<bool>(&format!("SELECT pg_terminate_backend({pid})")));
+    terminate(&site);
     let answer = bob.answer();
     assert_eq!(
         (code(&answer).as_str(), answer.status()),
@@ -60,7 +58,15 @@ fn a_dead_database_is_told_cleanly_and_forgotten_when_it_is_back() {
     assert_eq!(code(&bob.simple("SELECT 1")), "25P02");
     assert_eq!(bob.simple("ROLLBACK").status(), Some(b'I'));
     sees(&mut bob, BOBS);
+}
 
+#[test]
+fn a_dead_database_is_told_cleanly_and_forgotten_when_it_is_back() {
+    let mut cluster = support::start();
+    let site = Site::on(&cluster, "killed");
+    let served = site.serve();
+    let mut bob = served.connect(&site, "bob");
+    sees(&mut bob, BOBS);
     // A backend killed outright takes every connection with it; the server recovers by itself.
     send(&mut bob, ENDLESS);
     until("rows come", || site.busy().len() == 1);
