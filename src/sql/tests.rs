@@ -284,6 +284,10 @@ fn what_sinks_below_the_filter_after_all_is_sealed() {
         "WITH b AS (SELECT 3 AS k, 9e131071 AS v UNION ALL SELECT 3 AS k, 9e131071 AS v) SELECT id FROM invoices WHERE (SELECT sum(v) FROM b WHERE b.k = invoices.id) > 5",
         // Before the first timestamp there is.
         "SELECT id FROM invoices WHERE (date > CURRENT_DATE - INTERVAL '9999 years') IS NOT NULL",
+        // A date beyond the timestamps.
+        "SELECT id FROM invoices WHERE date_part('year', date) = 3",
+        "SELECT id FROM invoices i LEFT JOIN (SELECT CURRENT_DATE - INTERVAL '1 day' AS date FROM customers) t USING (date) WHERE date IS NOT NULL",
+        "SELECT amount FROM invoices UNION SELECT score FROM customers",
         // One place gives the parameter its type, text; the other casts it, for each row.
         "SELECT id FROM invoices WHERE note <> $1::text AND (date > $1::date) IS NOT NULL",
     ] {
@@ -298,6 +302,7 @@ fn sort_keys_and_conditions_over_aggregates_stay_open() {
         "SELECT note, round(sum(amount), 2) FROM invoices GROUP BY 1 ORDER BY 2 DESC",
         "SELECT extract(year FROM date) AS y, count(*) * 100.0 / (SELECT count(*) FROM invoices) FROM invoices GROUP BY y ORDER BY y",
         "SELECT note::int, id FROM invoices ORDER BY id",
+        "SELECT id FROM customers UNION SELECT amount FROM invoices ORDER BY 1",
         "SELECT c.name, s.total FROM customers c JOIN (SELECT id, sum(amount) AS total FROM invoices GROUP BY id) s ON s.id = c.id WHERE s.total > 10 ORDER BY s.total",
         "SELECT * FROM (SELECT id, row_number() OVER (PARTITION BY note ORDER BY amount DESC) AS n FROM invoices) x JOIN customers c ON c.id = x.id WHERE n <= 3",
         "SELECT 'a' AS k, amount * 2 FROM invoices UNION ALL SELECT 'b', sum(amount) FROM invoices",

@@ -86,6 +86,9 @@ impl Prover<'_> {
         for (index, (_, family)) in left.columns.iter_mut().enumerate() {
             let other = right.columns.get(index).map(|(_, family)| family);
             if other != Some(family) {
+                if arm != Mode::Top && !other.is_some_and(|other| widens(family, other)) {
+                    return Err("a set operation over different types".into());
+                }
                 *family = Family::Opaque;
             }
             if mode == Mode::Inner && sorts(family).is_err() {
@@ -394,7 +397,9 @@ impl Prover<'_> {
         for node in &join.using_clause {
             let name = string(node).unwrap_or_default();
             let (a, b) = (plain(&items, name)?, plain(&right, name)?);
-            if !comparable(&Value::of(a.clone()), &Value::of(b.clone())) {
+            // The merged column has one type, and a date beyond the timestamps does not fit it.
+            let merges = a == b || widens(&a, &b);
+            if !merges || !comparable(&Value::of(a.clone()), &Value::of(b.clone())) {
                 return Err("USING over types whose comparison is not known to be silent".into());
             }
             merged
@@ -470,6 +475,15 @@ pub(super) fn sorts(family: &Family) -> Result<(), Why> {
         }
         _known => Ok(()),
     }
+}
+
+/// Whether values of two families become one type without an error.
+fn widens(a: &Family, b: &Family) -> bool {
+    matches!(
+        (a, b),
+        (Family::Integer, Family::Numeric | Family::Float)
+            | (Family::Numeric | Family::Float, Family::Integer)
+    )
 }
 
 /// A subquery that may fail stands alone: nothing beside it, or around it, decides on a row the caller may
