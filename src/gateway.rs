@@ -11,18 +11,16 @@ use crate::audit::{AuditLog, AuditRecord, Decision, Outcome, RequestId};
 use crate::error::{Error, Fault, FaultKind, Reason, Refusal};
 use crate::identity::{Authenticator, Caller, Principal};
 use crate::limits::Limits;
-use crate::policy::{Grants, GrantsFingerprint, Policy, PolicyVersion, PrincipalSettings};
+use crate::policy::{Grants, Policy, PolicyVersion, PrincipalSettings};
 use crate::provider::Resolver;
 use crate::sql::statement::{self, Statement};
-use crate::sql::{self, Form, Options, VerifiedQuery};
+use crate::sql::{Form, Rewrite, Rewrites};
 pub use crate::upstream::Registration;
 use crate::upstream::{CancelSlot, Gate, Lease, Pool, Registry};
 use arc_swap::ArcSwap;
-use equivalent::Equivalent;
 use moka::sync::Cache;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a gateway is made of.
 pub struct Parts {
@@ -51,7 +49,7 @@ pub struct Parts {
 /// All stages of a request, put together.
 pub struct Gateway {
     parts: Parts,
-    rewrites: Cache<RewriteKey, Arc<Rewrite>>,
+    rewrites: Rewrites,
     statements: Cache<Box<str>, Arc<[Statement]>>,
     sessions: Registry,
 }
@@ -93,21 +91,6 @@ impl Standing {
     }
 }
 
-/// A verified query, and how often it was asked for.
-#[derive(Debug)]
-pub struct Rewrite {
-    /// What may be sent.
-    pub query: VerifiedQuery,
-    uses: AtomicU64,
-}
-
-impl Rewrite {
-    /// Whether it was asked for before; counts this time. What comes again is worth a prepared statement.
-    pub fn comes_again(&self) -> bool {
-        self.uses.fetch_add(1, Ordering::Relaxed) > 0
-    }
-}
-
 /// What a session knows of its own caller's standing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Known<'a> {
@@ -139,38 +122,12 @@ pub struct SessionFacts {
     pub application_name: Option<String>,
 }
 
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct RewriteKey {
-    text: Box<str>,
-    types: Box<[u32]>,
-    fingerprint: GrantsFingerprint,
-}
-
-/// [`RewriteKey`] without owning its text. Hashes the same: same fields, same order.
-#[derive(Hash)]
-struct RewriteLookup<'a> {
-    text: &'a str,
-    types: &'a [u32],
-    fingerprint: GrantsFingerprint,
-}
-
-impl Equivalent<RewriteKey> for RewriteLookup<'_> {
-    fn equivalent(&self, key: &RewriteKey) -> bool {
-        self.text == &*key.text && self.types == &*key.types && self.fingerprint == key.fingerprint
-    }
-}
-
 impl Gateway {
     /// Puts the stages together.
     pub fn new(parts: Parts) -> Self {
-        // Both caches are bounded by bytes: a text may be large, an average one is not.
+        let rewrites = Rewrites::new(parts.limits.clone(), parts.open_allowed);
+        // Bounded by bytes, as the rewrites are.
         let bytes = parts.limits.rewrites_max.saturating_mul(4096);
-        let rewrites = Cache::builder()
-            .max_capacity(bytes)
-            .weigher(|key: &RewriteKey, rewrite: &Arc<Rewrite>| {
-                weight(key.text.len() + rewrite.query.text().len())
-            })
-            .build();
         #[expect(clippy::borrowed_box, reason = "the cache names its key so")]
         let statements = Cache::builder()
             .max_capacity(bytes)
@@ -207,7 +164,7 @@ impl Gateway {
             .map_err(|error| (error, None))?;
         let rewrite = match before {
             Some(before) if standing.same_as(&before.standing) => Ok(Arc::clone(&before.rewrite)),
-            _ => self.rewrite(text, types, &standing.grants),
+            _ => self.rewrites.admit(text, types, &standing.grants),
         };
         match rewrite {
             Ok(rewrite) => Ok(Decided {
@@ -295,34 +252,6 @@ impl Gateway {
         Ok(())
     }
 
-    /// The verified query of a text under these grants, from the cache if it was asked for before.
-    fn rewrite(&self, text: &str, types: &[u32], grants: &Grants) -> Result<Arc<Rewrite>, Refusal> {
-        let lookup = RewriteLookup {
-            text,
-            types,
-            fingerprint: grants.fingerprint(),
-        };
-        if let Some(rewrite) = self.rewrites.get(&lookup) {
-            return Ok(rewrite);
-        }
-        let options = Options {
-            limits: self.parts.limits.clone(),
-            open_allowed: self.parts.open_allowed,
-            parameter_types: types.to_vec(),
-        };
-        let rewrite = Arc::new(Rewrite {
-            query: sql::admit(text, grants, &options)?,
-            uses: AtomicU64::new(0),
-        });
-        let key = RewriteKey {
-            text: text.into(),
-            types: types.into(),
-            fingerprint: grants.fingerprint(),
-        };
-        self.rewrites.insert(key, Arc::clone(&rewrite));
-        Ok(rewrite)
-    }
-
     /// The statements of a text, from the cache if it was seen before.
     ///
     /// # Errors
@@ -344,23 +273,21 @@ impl Gateway {
         caller: &Caller,
         text: &str,
         decided: Option<&Decided>,
-        parameters: Vec<Option<String>>,
+        parameters: &[Option<String>],
     ) -> Gate<'static> {
         let standing = decided.map(|decided| &decided.standing);
         let mut record = self.base_record(request_id, facts, caller, text, standing);
         record.parameters = parameters;
         if let Some(Decided { rewrite, .. }) = decided {
-            let query = &rewrite.query;
-            record.final_sql = Some(query.text().to_string());
-            record.tables = query.relations().iter().map(ToString::to_string).collect();
-            record.form = Some(match query.form() {
+            record.final_sql_sha256 = Some(&rewrite.text_sha256);
+            record.tables = &rewrite.tables;
+            record.form = Some(match rewrite.query.form() {
                 Form::Inline => "inline",
                 Form::Open => "open",
                 Form::Sealed => "sealed",
             });
         }
-        let audit = Arc::clone(&self.parts.audit);
-        Box::pin(async move { audit.record(record).await })
+        Box::pin(self.parts.audit.record(&record))
     }
 
     /// The audit's line for a request that does not run.
@@ -377,39 +304,37 @@ impl Gateway {
         record.decision = Decision::Refuse;
         record.reason = Some(slug);
         // Nothing was answered, so a line that cannot be written changes nothing for the caller.
-        if let Err(fault) = self.parts.audit.record(record).await {
+        if let Err(fault) = self.parts.audit.record(&record).await {
             tracing::error!(cause = %fault.cause, %request_id, "refusal not recorded");
         }
     }
 
-    fn base_record(
+    fn base_record<'a>(
         &self,
         request_id: RequestId,
-        facts: &SessionFacts,
-        caller: &Caller,
-        text: &str,
-        standing: Option<&Arc<Standing>>,
-    ) -> AuditRecord {
+        facts: &'a SessionFacts,
+        caller: &'a Caller,
+        text: &'a str,
+        standing: Option<&'a Arc<Standing>>,
+    ) -> AuditRecord<'a> {
         let principal = standing.map(|standing| &standing.principal);
         AuditRecord {
             request_id,
             session: facts.number,
             peer: Some(facts.peer),
-            application_name: facts.application_name.clone(),
-            login: principal.map_or(caller.login(), |p| p.login()).to_owned(),
-            user_id: principal
-                .map_or(caller.user_id(), |p| p.user_id())
-                .to_owned(),
-            roles: principal.map_or_else(Vec::new, |p| p.roles().map(str::to_owned).collect()),
+            application_name: facts.application_name.as_deref(),
+            login: principal.map_or(caller.login(), |p| p.login()),
+            user_id: principal.map_or(caller.user_id(), |p| p.user_id()),
+            roles: principal.map_or_else(Vec::new, |p| p.roles().collect()),
             superuser: principal.is_some_and(|p| p.superuser()),
-            sql: text.to_owned(),
-            final_sql: None,
-            tables: Vec::new(),
+            sql: text,
+            final_sql_sha256: None,
+            tables: &[],
             form: None,
             policy_version: standing.map_or(0, |standing| standing.policy_number()),
             decision: Decision::Allow,
             reason: None,
-            parameters: Vec::new(),
+            parameters: &[],
         }
     }
 

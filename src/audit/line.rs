@@ -1,24 +1,27 @@
 //! A record as one JSON line.
 
 use super::{AuditRecord, Decision, Outcome, RequestId};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
+use std::net::SocketAddr;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+
+/// A usual line fits.
+const LINE_BYTES: usize = 768;
 
 #[derive(Serialize)]
 struct Request<'a> {
     event: &'static str,
-    time: String,
-    request_id: String,
+    time: Time,
+    request_id: RequestId,
     session: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    peer: Option<String>,
+    peer: Option<SocketAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
     application_name: Option<&'a str>,
     login: &'a str,
     user_id: &'a str,
-    roles: &'a [String],
+    roles: &'a [&'a str],
     #[serde(skip_serializing_if = "is_false")]
     superuser: bool,
     sql: &'a str,
@@ -28,7 +31,7 @@ struct Request<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     sql_sha256: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    final_sql_sha256: Option<String>,
+    final_sql_sha256: Option<&'a str>,
     tables: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     form: Option<&'static str>,
@@ -43,8 +46,8 @@ struct Request<'a> {
 #[derive(Serialize)]
 struct End<'a> {
     event: &'static str,
-    time: String,
-    request_id: String,
+    time: Time,
+    request_id: RequestId,
     rows: u64,
     bytes: u64,
     duration_ms: f64,
@@ -61,29 +64,26 @@ fn is_false(value: &bool) -> bool {
 }
 
 /// The line written before the first row leaves.
-pub(super) fn request(record: &AuditRecord, parameters: bool, sql_bytes_max: usize) -> Vec<u8> {
-    let sql = without_token(&record.sql);
+pub(super) fn request(record: &AuditRecord<'_>, parameters: bool, sql_bytes_max: usize) -> Vec<u8> {
+    let sql = without_token(record.sql);
     let kept = cut(&sql, sql_bytes_max);
     let was_cut = kept.len() < sql.len();
     line(&Request {
         event: "request",
-        time: now(),
-        request_id: record.request_id.to_string(),
+        time: Time(OffsetDateTime::now_utc()),
+        request_id: record.request_id,
         session: record.session,
-        peer: record.peer.map(|peer| peer.to_string()),
-        application_name: record
-            .application_name
-            .as_deref()
-            .map(|name| cut(name, 256)),
-        login: &record.login,
-        user_id: &record.user_id,
+        peer: record.peer,
+        application_name: record.application_name.map(|name| cut(name, 256)),
+        login: record.login,
+        user_id: record.user_id,
         roles: &record.roles,
         superuser: record.superuser,
         sql: kept,
         sql_bytes: was_cut.then_some(sql.len()),
         sql_sha256: was_cut.then(|| sha256(&sql)),
-        final_sql_sha256: record.final_sql.as_deref().map(sha256),
-        tables: &record.tables,
+        final_sql_sha256: record.final_sql_sha256,
+        tables: record.tables,
         form: record.form,
         policy_version: record.policy_version,
         decision: match record.decision {
@@ -91,7 +91,7 @@ pub(super) fn request(record: &AuditRecord, parameters: bool, sql_bytes_max: usi
             Decision::Refuse => "refuse",
         },
         reason: record.reason,
-        parameters: parameters.then_some(&record.parameters),
+        parameters: parameters.then_some(record.parameters),
     })
 }
 
@@ -99,8 +99,8 @@ pub(super) fn request(record: &AuditRecord, parameters: bool, sql_bytes_max: usi
 pub(super) fn outcome(request_id: RequestId, outcome: &Outcome) -> Vec<u8> {
     line(&End {
         event: "outcome",
-        time: now(),
-        request_id: request_id.to_string(),
+        time: Time(OffsetDateTime::now_utc()),
+        request_id,
         rows: outcome.rows,
         bytes: outcome.bytes,
         duration_ms: (outcome.duration.as_secs_f64() * 1e6).round() / 1e3,
@@ -110,15 +110,24 @@ pub(super) fn outcome(request_id: RequestId, outcome: &Outcome) -> Vec<u8> {
 
 fn line(value: &impl Serialize) -> Vec<u8> {
     // Strings, numbers and lists of them: serialization cannot fail, and JSON escapes line ends.
-    let mut line = serde_json::to_vec(value).unwrap_or_default();
+    let mut line = Vec::with_capacity(LINE_BYTES);
+    let _never_fails = serde_json::to_writer(&mut line, value);
     line.push(b'\n');
     line
 }
 
-fn now() -> String {
-    let now = OffsetDateTime::now_utc();
-    let now = now.replace_millisecond(now.millisecond()).unwrap_or(now);
-    now.format(&Rfc3339).unwrap_or_default()
+/// A moment, UTC, as RFC 3339 writes it, with milliseconds.
+struct Time(OffsetDateTime);
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (year, month, day) = self.0.to_calendar_date();
+        let (hour, minute, second, milli) = self.0.to_hms_milli();
+        let month = u8::from(month);
+        serializer.collect_str(&format_args!(
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z"
+        ))
+    }
 }
 
 fn cut(text: &str, bytes: usize) -> &str {

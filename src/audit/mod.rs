@@ -1,8 +1,8 @@
 //! The audit: one JSON line per request, written before its first row leaves; if it cannot be
 //! written, the request is refused.
 //!
-//! A bounded queue and one thread that writes: what has queued up meanwhile goes out in one write. A
-//! renamed or removed file is noticed before the next write and opened anew.
+//! A bounded queue: what has queued up meanwhile goes out in one write. A renamed or removed file is
+//! noticed before the next write and opened anew.
 
 mod line;
 mod record;
@@ -13,12 +13,14 @@ mod writer;
 pub use record::{AuditRecord, Decision, Outcome, RequestId};
 
 use crate::error::{Fault, FaultKind};
+use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
-use writer::{Entry, Sink};
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
+use writer::{Entry, Sink, Writer};
 
 /// What the operator decided about the audit.
 #[derive(Debug, Clone)]
@@ -37,15 +39,13 @@ pub struct AuditSettings {
     pub wait_max: Duration,
 }
 
-/// The audit log: a bounded queue and one thread that writes.
+/// The audit log: a bounded queue, and who writes it.
 pub struct AuditLog {
-    queue: mpsc::Sender<Entry>,
+    writer: Arc<Writer>,
     required: bool,
     parameters: bool,
     sql_bytes_max: usize,
     wait_max: Duration,
-    /// Lines that could not be written or did not fit the queue.
-    lost: Arc<AtomicU64>,
 }
 
 impl AuditLog {
@@ -62,48 +62,48 @@ impl AuditLog {
     }
 
     fn with_sink(settings: AuditSettings, sink: Sink) -> std::io::Result<Self> {
-        let (queue, entries) = mpsc::channel(settings.queue_max.max(1));
-        let lost = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&lost);
+        let writer = Arc::new(Writer::new(sink, settings.queue_max));
+        let thread = Arc::clone(&writer);
         std::thread::Builder::new()
             .name("audit".to_owned())
-            .spawn(move || writer::run(sink, entries, &counter))?;
+            .spawn(move || thread.run())?;
         Ok(Self {
-            queue,
+            writer,
             required: settings.required,
             parameters: settings.parameters,
             sql_bytes_max: settings.sql_bytes_max,
             wait_max: settings.wait_max,
-            lost,
         })
     }
 
-    /// Writes a request's record; returns when it is in the sink.
+    /// Queues a request's record at once. What comes back is ready when it is in the sink, and sees to that when it is
+    /// first polled: nothing of the answer may leave before.
     ///
     /// # Errors
     /// [`FaultKind::AuditUnavailable`] when it cannot be written in time; never with
     /// `audit.required = false`, where it does not wait either.
-    pub async fn record(&self, record: AuditRecord) -> Result<(), Fault> {
-        let line = line::request(&record, self.parameters, self.sql_bytes_max);
-        if !self.required {
+    pub fn record(
+        &self,
+        record: &AuditRecord<'_>,
+    ) -> impl Future<Output = Result<(), Fault>> + Send + use<> {
+        let line = line::request(record, self.parameters, self.sql_bytes_max);
+        let queued = if self.required {
+            let (done, written) = oneshot::channel();
+            let done = Some(done);
+            match self.writer.push(Entry { line, done }) {
+                true => Ok(Some(written)),
+                false => Err(unavailable("the queue is full or its writer has ended")),
+            }
+        } else {
             self.send_and_forget(line);
-            return Ok(());
-        }
-        let (done, written) = oneshot::channel();
-        self.queue
-            .try_send(Entry {
-                line,
-                done: Some(done),
-            })
-            .map_err(|_| unavailable("the queue is full or its writer has ended"))?;
-        match tokio::time::timeout(self.wait_max, written).await {
-            Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(kind))) => Err(Fault::because(
-                FaultKind::AuditUnavailable,
-                format!("the audit cannot be written: {kind}"),
-            )),
-            Ok(Err(_)) => Err(unavailable("the audit's writer has ended")),
-            Err(_) => Err(unavailable("the audit was not written in time")),
+            Ok(None)
+        };
+        let (writer, wait_max) = (Arc::clone(&self.writer), self.wait_max);
+        async move {
+            let Some(written) = queued? else {
+                return Ok(());
+            };
+            see_to(&writer, written, wait_max).await
         }
     }
 
@@ -114,34 +114,74 @@ impl AuditLog {
 
     /// Lines that could not be written since the start.
     pub fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
+        self.writer.lost().load(Ordering::Relaxed)
     }
 
     /// Waits until what is queued now has been written, or failed to be.
     pub async fn flush(&self) {
-        let (done, written) = oneshot::channel();
-        let entry = Entry {
-            line: Vec::new(),
-            done: Some(done),
-        };
-        let flushed = async {
-            if self.queue.send(entry).await.is_ok() {
-                let _result = written.await;
+        let queued = async {
+            loop {
+                let (done, written) = oneshot::channel();
+                let entry = Entry {
+                    line: Vec::new(),
+                    done: Some(done),
+                };
+                if self.writer.push(entry) {
+                    break written;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        let _in_time = tokio::time::timeout(self.wait_max, flushed).await;
+        if let Ok(written) = tokio::time::timeout(self.wait_max, queued).await {
+            // Written or not: it was tried, and a failure is in the log.
+            let _tried = see_to(&self.writer, written, self.wait_max).await;
+        }
     }
 
     fn send_and_forget(&self, line: Vec<u8>) {
-        if self.queue.try_send(Entry { line, done: None }).is_err()
+        if !self.writer.push(Entry { line, done: None })
             && self
-                .lost
+                .writer
+                .lost()
                 .fetch_add(1, Ordering::Relaxed)
                 .is_multiple_of(1_000)
         {
             tracing::error!("the audit queue is full: a line was dropped");
         }
     }
+}
+
+impl Drop for AuditLog {
+    fn drop(&mut self) {
+        self.writer.close();
+    }
+}
+
+type Written = oneshot::Receiver<Result<(), std::io::ErrorKind>>;
+
+/// Has a queued line written: here if that can be done at once, else by the thread, within `wait_max`.
+async fn see_to(writer: &Writer, mut written: Written, wait_max: Duration) -> Result<(), Fault> {
+    let mut result = written.try_recv();
+    if result == Err(TryRecvError::Empty) {
+        writer.write_here();
+        result = written.try_recv();
+    }
+    let result = match result {
+        Ok(result) => result,
+        Err(TryRecvError::Closed) => return Err(unavailable("the audit's writer has ended")),
+        Err(TryRecvError::Empty) => {
+            writer.ring();
+            match tokio::time::timeout(wait_max, written).await {
+                Ok(Ok(result)) => result,
+                Ok(Err(_)) => return Err(unavailable("the audit's writer has ended")),
+                Err(_) => return Err(unavailable("the audit was not written in time")),
+            }
+        }
+    };
+    result.map_err(|kind| {
+        let cause = format!("the audit cannot be written: {kind}");
+        Fault::because(FaultKind::AuditUnavailable, cause)
+    })
 }
 
 fn unavailable(cause: &'static str) -> Fault {

@@ -1,5 +1,6 @@
 //! What the audit says about a request: one [`AuditRecord`] before its first row, one [`Outcome`] after.
 
+use serde::{Serialize, Serializer};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::OnceLock;
@@ -31,6 +32,12 @@ impl fmt::Display for RequestId {
     }
 }
 
+impl Serialize for RequestId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 /// Whether the request was let through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
@@ -42,7 +49,7 @@ pub enum Decision {
 
 /// One request, written before its first row leaves.
 #[derive(Debug, Clone)]
-pub struct AuditRecord {
+pub struct AuditRecord<'a> {
     /// Shared with the [`Outcome`].
     pub request_id: RequestId,
     /// The session's number in this process.
@@ -50,21 +57,21 @@ pub struct AuditRecord {
     /// The client's address.
     pub peer: Option<SocketAddr>,
     /// The client's own word for itself.
-    pub application_name: Option<String>,
+    pub application_name: Option<&'a str>,
     /// Who opened the connection.
-    pub login: String,
+    pub login: &'a str,
     /// Whose rows.
-    pub user_id: String,
+    pub user_id: &'a str,
     /// Role names; empty when the request failed before they were known.
-    pub roles: Vec<String>,
+    pub roles: Vec<&'a str>,
     /// Whether the principal is a superuser.
     pub superuser: bool,
     /// The caller's text, whole; the log cuts what is longer than its bound and keeps length and hash.
-    pub sql: String,
-    /// The final text; only its SHA-256 is written.
-    pub final_sql: Option<String>,
+    pub sql: &'a str,
+    /// The final text's SHA-256, hexadecimal.
+    pub final_sql_sha256: Option<&'a str>,
     /// The tables read, `schema.name`.
-    pub tables: Vec<String>,
+    pub tables: &'a [String],
     /// `sealed`, `open` or `inline`.
     pub form: Option<&'static str>,
     /// The policy's version.
@@ -74,7 +81,7 @@ pub struct AuditRecord {
     /// The slug of the reason or fault; `None` when allowed.
     pub reason: Option<&'static str>,
     /// The parameters' text forms; written only if `audit.parameters = true`.
-    pub parameters: Vec<Option<String>>,
+    pub parameters: &'a [Option<String>],
 }
 
 /// How a request ended.

@@ -1,7 +1,11 @@
 use super::*;
 use serde_json::Value;
 use std::io::Write;
-use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+use std::sync::{LazyLock, Mutex};
+
+static PARAMETERS: LazyLock<[Option<String>; 2]> =
+    LazyLock::new(|| [Some("s3cret".to_owned()), None]);
 
 fn settings(path: Option<PathBuf>) -> AuditSettings {
     AuditSettings {
@@ -14,24 +18,24 @@ fn settings(path: Option<PathBuf>) -> AuditSettings {
     }
 }
 
-fn record(sql: &str) -> AuditRecord {
+fn record(sql: &str) -> AuditRecord<'_> {
     AuditRecord {
         request_id: RequestId::next(),
         session: 7,
         peer: Some("127.0.0.1:9".parse().unwrap()),
         application_name: None,
-        login: "n8n".to_owned(),
-        user_id: "bob".to_owned(),
-        roles: vec!["HR Manager".to_owned()],
+        login: "n8n",
+        user_id: "bob",
+        roles: vec!["HR Manager"],
         superuser: false,
-        sql: sql.to_owned(),
-        final_sql: Some("abc".to_owned()),
-        tables: vec!["public.invoices".to_owned()],
+        sql,
+        final_sql_sha256: Some("ba78"),
+        tables: &[],
         form: Some("sealed"),
         policy_version: 3,
         decision: Decision::Allow,
         reason: None,
-        parameters: vec![Some("s3cret".to_owned()), None],
+        parameters: &*PARAMETERS,
     }
 }
 
@@ -49,7 +53,7 @@ async fn a_request_and_its_outcome_share_an_id() {
     let log = AuditLog::open(settings(Some(path.clone()))).unwrap();
     let request = record("SELECT 1\n");
     let id = request.request_id;
-    log.record(request).await.unwrap();
+    log.record(&request).await.unwrap();
     let lines_before_the_first_row = lines(&path);
     assert_eq!(lines_before_the_first_row.len(), 1);
     log.outcome(
@@ -72,11 +76,7 @@ async fn a_request_and_its_outcome_share_an_id() {
     assert_eq!(request["user_id"], "bob");
     assert_eq!(request["roles"][0], "HR Manager");
     assert_eq!(request["decision"], "allow");
-    // printf abc | sha256sum
-    assert_eq!(
-        request["final_sql_sha256"],
-        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    );
+    assert_eq!(request["final_sql_sha256"], "ba78");
     assert_eq!(request.get("parameters"), None, "only if asked");
     assert_eq!(outcome["event"], "outcome");
     assert_eq!(outcome["request_id"], request["request_id"]);
@@ -114,7 +114,7 @@ fn a_long_text_is_cut_between_characters_and_known_by_length_and_hash() {
 #[tokio::test]
 async fn a_full_disk_refuses_and_says_so() {
     let log = AuditLog::open(settings(Some("/dev/full".into()))).unwrap();
-    let fault = log.record(record("SELECT 1")).await.unwrap_err();
+    let fault = log.record(&record("SELECT 1")).await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::AuditUnavailable);
     assert!(
         fault.cause.to_string().contains("no storage space"),
@@ -133,7 +133,7 @@ async fn not_required_means_nobody_waits_or_is_refused() {
         ..settings(Some("/dev/full".into()))
     })
     .unwrap();
-    log.record(record("SELECT 1")).await.unwrap();
+    log.record(&record("SELECT 1")).await.unwrap();
     log.flush().await;
     assert_eq!(log.lost(), 1);
 }
@@ -143,14 +143,14 @@ async fn a_renamed_or_removed_file_is_opened_anew() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");
     let log = AuditLog::open(settings(Some(path.clone()))).unwrap();
-    log.record(record("first")).await.unwrap();
+    log.record(&record("first")).await.unwrap();
     let rotated = folder.path().join("audit.jsonl.1");
     std::fs::rename(&path, &rotated).unwrap();
-    log.record(record("second")).await.unwrap();
+    log.record(&record("second")).await.unwrap();
     assert_eq!(lines(&rotated)[0]["sql"], "first");
     assert_eq!(lines(&path)[0]["sql"], "second");
     std::fs::remove_file(&path).unwrap();
-    log.record(record("third")).await.unwrap();
+    log.record(&record("third")).await.unwrap();
     assert_eq!(lines(&path)[0]["sql"], "third");
 }
 
@@ -161,9 +161,9 @@ async fn a_folder_that_went_away_refuses_until_it_is_back() {
     std::fs::create_dir(&inner).unwrap();
     let log = AuditLog::open(settings(Some(inner.join("a")))).unwrap();
     std::fs::remove_dir_all(&inner).unwrap();
-    assert!(log.record(record("x")).await.is_err());
+    assert!(log.record(&record("x")).await.is_err());
     std::fs::create_dir(&inner).unwrap();
-    log.record(record("y")).await.unwrap();
+    log.record(&record("y")).await.unwrap();
 }
 
 /// Blocks until let go; fails half-way through its second write.
@@ -208,7 +208,7 @@ async fn a_slow_sink_fills_the_queue_and_then_refuses_and_batches() {
     .unwrap();
     let closed = sink.gate.lock().unwrap();
     log.outcome(RequestId::next(), Outcome::default());
-    while log.queue.capacity() < 4 {
+    while log.writer.queued() > 0 {
         std::thread::yield_now(); // until the writer hangs in its write
     }
     for _ in 0..4 {
@@ -247,7 +247,7 @@ async fn a_record_waits_no_longer_than_it_may() {
         Sink::Other(Box::new(sink)),
     )
     .unwrap();
-    let fault = log.record(record("x")).await.unwrap_err();
+    let fault = log.record(&record("x")).await.unwrap_err();
     assert!(
         fault.cause.to_string().contains("in time"),
         "{}",
@@ -262,8 +262,8 @@ async fn after_a_torn_write_the_next_line_starts_on_its_own() {
     let sink = Slow::default();
     sink.fail.store(1, Ordering::SeqCst);
     let log = AuditLog::with_sink(settings(None), Sink::Other(Box::new(sink.clone()))).unwrap();
-    assert!(log.record(record("torn")).await.is_err());
-    log.record(record("whole")).await.unwrap();
+    assert!(log.record(&record("torn")).await.is_err());
+    log.record(&record("whole")).await.unwrap();
     let text = String::from_utf8(sink.written.lock().unwrap().concat()).unwrap();
     let (torn, whole) = text.split_once('\n').unwrap();
     assert_eq!(torn.len(), 5);

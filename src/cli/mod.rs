@@ -58,6 +58,7 @@ pub fn run() -> ExitCode {
     if let Err(sentence) = crate::telemetry::start(arguments.log.as_deref().or(quiet)) {
         return fail(&Failure::Usage(anyhow::Error::msg(sentence)));
     }
+    raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // SQL is read on the worker threads; see `sql::STACK_BYTES`.
         .thread_stack_size(crate::sql::STACK_BYTES)
@@ -71,6 +72,17 @@ pub fn run() -> ExitCode {
         Ok(Exit::Ok) => ExitCode::SUCCESS,
         Ok(Exit::Findings) => ExitCode::from(1),
         Err(failure) => fail(&failure),
+    }
+}
+
+/// As many open files as the system lets this process have: each client is one, and the usual limit of 1,024 is
+/// kept only for programs that use `select`.
+fn raise_open_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, most, most)
+    {
+        tracing::warn!(%error, "the limit of open files stays as it is");
     }
 }
 

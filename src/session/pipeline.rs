@@ -8,16 +8,11 @@ use crate::audit::{Outcome, RequestId};
 use crate::error::{Fault, Reason, Refusal};
 use crate::gateway::{Decided, Standing};
 use crate::upstream::{Bounds, Failure, Gate, relay};
-use std::collections::VecDeque;
-use std::task::Poll;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// Bytes put together for the database before they are sent although the client has not said Sync or Flush.
 const OUTBOUND_BYTES_HIGH: usize = 1024 * 1024;
-
-/// Audit lines of one pipeline that wait to be written at the same time.
-const GATES_AT_ONCE: usize = 256;
 
 /// A request whose end the audit waits for.
 #[derive(Debug)]
@@ -105,7 +100,7 @@ impl Session {
     ) -> usize {
         let gate = self
             .gateway
-            .record(id, &self.facts, &self.caller, text, decided, parameters);
+            .record(id, &self.facts, &self.caller, text, decided, &parameters);
         self.gates.push(gate);
         self.open.push(OpenRequest { id, started });
         self.script.open_request()
@@ -320,40 +315,14 @@ impl Session {
     }
 }
 
-/// All of them. Each is put into the audit's queue before any is waited for, so that a long pipeline does
-/// not wait for the disk once a request; not more at once than the queue has room for beside others.
+/// All of them: their lines are in the queue already, and the first one that is waited for has them written.
 fn all(mut gates: Vec<Gate<'static>>) -> Option<Gate<'static>> {
     if gates.len() < 2 {
         return gates.pop();
     }
     Some(Box::pin(async move {
-        for chunk in gates.chunks_mut(GATES_AT_ONCE) {
-            let mut waiting: VecDeque<&mut Gate<'static>> = chunk.iter_mut().collect();
-            let mut queued = false;
-            std::future::poll_fn(|cx| {
-                if !std::mem::replace(&mut queued, true) {
-                    let mut failed = None;
-                    waiting.retain_mut(|gate| match gate.as_mut().poll(cx) {
-                        Poll::Ready(result) => {
-                            failed = failed.take().or(result.err());
-                            false
-                        }
-                        Poll::Pending => true,
-                    });
-                    if let Some(fault) = failed {
-                        return Poll::Ready(Err(fault));
-                    }
-                }
-                while let Some(gate) = waiting.front_mut() {
-                    match gate.as_mut().poll(cx) {
-                        Poll::Ready(Ok(())) => waiting.pop_front(),
-                        Poll::Ready(Err(fault)) => return Poll::Ready(Err(fault)),
-                        Poll::Pending => return Poll::Pending,
-                    };
-                }
-                Poll::Ready(Ok(()))
-            })
-            .await?;
+        for gate in gates {
+            gate.await?;
         }
         Ok(())
     }))

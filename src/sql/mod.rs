@@ -6,6 +6,7 @@
 //!
 //! Nothing outside this module can make a [`VerifiedQuery`], and `upstream` accepts nothing else.
 
+mod cache;
 mod layout;
 mod lists;
 mod names;
@@ -26,6 +27,7 @@ mod verify;
 use crate::error::Refusal;
 use crate::limits::Limits;
 use crate::policy::{Grants, PrincipalField, RelationName, ShadowSource};
+pub use cache::{Rewrite, Rewrites};
 pub use layout::layout;
 pub use stack::STACK_BYTES;
 pub use template::{INTEGER_OID, Template};

@@ -3,6 +3,8 @@
 use crate::error::{Reason, Refusal};
 use sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
 use sqlparser::tokenizer::{Location, Span};
+use std::collections::HashSet;
+use std::sync::LazyLock;
 
 /// PostgreSQL silently cuts longer identifiers (`NAMEDATALEN - 1`, manual section 4.1.1).
 const IDENTIFIER_BYTES_MAX: usize = 63;
@@ -26,6 +28,10 @@ const KEYWORDS: &str = "all analyse analyze and any array as asc asymmetric both
     national nchar none normalize nullif numeric out overlay position precision real row setof smallint \
     substring time timestamp treat trim values varchar xmlattributes xmlconcat xmlelement xmlexists \
     xmlforest xmlnamespaces xmlparse xmlpi xmlroot xmlserialize xmltable";
+
+/// [`KEYWORDS`] to look up: every name of every query is.
+static RESERVED: LazyLock<HashSet<&str>> =
+    LazyLock::new(|| KEYWORDS.split_ascii_whitespace().collect());
 
 /// An identifier folded as PostgreSQL folds it: ASCII letters to lower case unless quoted.
 ///
@@ -97,9 +103,7 @@ fn is_plain(name: &str) -> bool {
         .next()
         .is_some_and(|first| first.is_ascii_lowercase() || first == b'_')
         && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
-        && KEYWORDS
-            .split_ascii_whitespace()
-            .all(|keyword| keyword != name)
+        && !RESERVED.contains(name)
 }
 
 /// The caller's text, for positions.

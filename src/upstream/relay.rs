@@ -24,6 +24,9 @@ pub(super) const OUT_BYTES_HIGH: usize = 256 * 1024;
 /// What a statement may take beyond `statement_timeout` before the database counts as stalled.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// If nothing stands behind the gate yet, it is looked at after this long.
+const GATE_LATEST: Duration = Duration::from_millis(100);
+
 /// Must be `Ok` before any byte of the answer leaves; runs while the database works.
 pub type Gate<'a> = Pin<Box<dyn Future<Output = Result<(), Fault>> + Send + 'a>>;
 
@@ -84,7 +87,9 @@ pub async fn relay<D: Downstream>(
     bounds: &Bounds,
 ) -> RelayEnd {
     let mark = downstream.out().len();
+    let started = Instant::now();
     let mut relay = Relay {
+        started,
         connection,
         script,
         downstream,
@@ -97,7 +102,7 @@ pub async fn relay<D: Downstream>(
         cancelling: None,
         send_deadline: None,
         silence: None,
-        heard: Instant::now(),
+        heard: started,
     };
     let end = std::future::poll_fn(|cx| relay.poll(cx)).await;
     connection.trim();
@@ -121,6 +126,7 @@ pub(super) struct Relay<'a, 'g, D> {
     pub(super) send_deadline: Option<Pin<Box<Sleep>>>,
     pub(super) silence: Option<Pin<Box<Sleep>>>,
     pub(super) heard: Instant,
+    pub(super) started: Instant,
 }
 
 /// What looking at the received bytes came to.
@@ -138,10 +144,14 @@ pub(super) enum Taken {
 impl<D: Downstream> Relay<'_, '_, D> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<RelayEnd> {
         loop {
-            self.poll_gate(cx);
             let cancelling = self.poll_cancelling(cx).is_pending();
             self.poll_write(cx);
-            match self.take() {
+            let early = self.gate.is_some() && self.started.elapsed() < GATE_LATEST;
+            let taken = self.take();
+            if self.poll_gate(&taken, early, cx) {
+                continue;
+            }
+            match taken {
                 Taken::End if self.gate.is_none() && !cancelling => {
                     return Poll::Ready(self.end(false));
                 }
@@ -168,7 +178,7 @@ impl<D: Downstream> Relay<'_, '_, D> {
                 Poll::Ready(Err(())) => return Poll::Ready(self.end(true)),
                 Poll::Pending => return Poll::Pending,
             }
-            return self.poll_silence(cx);
+            return self.poll_silence(early, cx);
         }
     }
 
@@ -191,16 +201,25 @@ impl<D: Downstream> Relay<'_, '_, D> {
         self.end(client_gone)
     }
 
-    fn poll_gate(&mut self, cx: &mut Context<'_>) {
-        let Some(gate) = &mut self.gate else { return };
+    /// Looks at the gate once something stands behind it, by when it is open as a rule: asking earlier would
+    /// wake this task a second time. If the database is slow to answer, it is asked all the same. `true` = it said
+    /// no, and there is something to be sent now.
+    fn poll_gate(&mut self, taken: &Taken, early: bool, cx: &mut Context<'_>) -> bool {
+        let Some(gate) = &mut self.gate else {
+            return false;
+        };
+        let answer = self.downstream.out().len() > self.mark || !matches!(taken, Taken::Hungry);
+        if !answer && early {
+            return false;
+        }
         let Poll::Ready(result) = gate.as_mut().poll(cx) else {
-            return;
+            return false;
         };
         self.gate = None;
-        if let Err(fault) = result {
-            self.downstream.out().truncate(self.mark);
-            self.stop(Failure::Fault(fault));
-        }
+        let Err(fault) = result else { return false };
+        self.downstream.out().truncate(self.mark);
+        self.stop(Failure::Fault(fault));
+        true
     }
 
     /// A failure of our own in the middle of the pipeline: nothing more passes, the database is asked to
@@ -302,24 +321,30 @@ impl<D: Downstream> Relay<'_, '_, D> {
     }
 
     /// The database must say something within its own timeout and a grace.
-    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<RelayEnd> {
-        if self.bounds.statement_ms_max == 0 {
-            return Poll::Pending;
-        }
+    fn poll_silence(&mut self, early: bool, cx: &mut Context<'_>) -> Poll<RelayEnd> {
         let limit = Duration::from_millis(self.bounds.statement_ms_max) + GRACE;
         loop {
-            let until = self.heard + limit;
+            let until = match (early, self.bounds.statement_ms_max) {
+                (true, _) => self.started + GATE_LATEST,
+                (false, 0) => return Poll::Pending,
+                (false, _) => self.heard + limit,
+            };
             let silence = self
                 .silence
                 .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
             if silence.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
+            self.silence = None;
+            if early {
+                // Time to look at the gate: once round.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             if until <= Instant::now() {
                 let cause = "the database does not answer";
                 return Poll::Ready(self.lost(Fault::because(FaultKind::UpstreamTimeout, cause)));
             }
-            self.silence = None;
         }
     }
 }

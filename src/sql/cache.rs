@@ -1,0 +1,121 @@
+//! Rewrites kept: what [`admit`](super::admit) made of a text holds for everybody with the same grants.
+
+use super::{Options, VerifiedQuery, admit};
+use crate::error::Refusal;
+use crate::limits::Limits;
+use crate::policy::{Grants, GrantsFingerprint};
+use equivalent::Equivalent;
+use moka::sync::Cache;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A verified query, and how often it was asked for.
+#[derive(Debug)]
+pub struct Rewrite {
+    /// What may be sent.
+    pub query: VerifiedQuery,
+    /// For the audit: the SHA-256 of the text that may be sent, hexadecimal.
+    pub text_sha256: String,
+    /// For the audit: the tables it reads, `schema.name`.
+    pub tables: Vec<String>,
+    uses: AtomicU64,
+}
+
+impl Rewrite {
+    fn new(query: VerifiedQuery) -> Self {
+        let digest = Sha256::digest(query.text().as_bytes());
+        Self {
+            text_sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+            tables: query.relations().iter().map(ToString::to_string).collect(),
+            query,
+            uses: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether it was asked for before; counts this time. What comes again is worth a prepared statement.
+    pub fn comes_again(&self) -> bool {
+        self.uses.fetch_add(1, Ordering::Relaxed) > 0
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Key {
+    text: Box<str>,
+    types: Box<[u32]>,
+    fingerprint: GrantsFingerprint,
+}
+
+/// [`Key`] without owning its text. Hashes the same: same fields, same order.
+#[derive(Hash)]
+struct Lookup<'a> {
+    text: &'a str,
+    types: &'a [u32],
+    fingerprint: GrantsFingerprint,
+}
+
+impl Equivalent<Key> for Lookup<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        self.text == &*key.text && self.types == &*key.types && self.fingerprint == key.fingerprint
+    }
+}
+
+/// The rewrites of one gate, bounded by bytes: a text may be large, an average one is not.
+#[derive(Debug)]
+pub struct Rewrites {
+    kept: Cache<Key, Arc<Rewrite>>,
+    limits: Limits,
+    open_allowed: bool,
+}
+
+impl Rewrites {
+    /// None yet. `open_allowed` as in [`Options`].
+    pub fn new(limits: Limits, open_allowed: bool) -> Self {
+        let kept = Cache::builder()
+            .max_capacity(limits.rewrites_max.saturating_mul(4096))
+            .weigher(|key: &Key, rewrite: &Arc<Rewrite>| {
+                let bytes = key.text.len() + rewrite.query.text().len();
+                u32::try_from(bytes.saturating_add(512)).unwrap_or(u32::MAX)
+            })
+            .build();
+        Self {
+            kept,
+            limits,
+            open_allowed,
+        }
+    }
+
+    /// [`admit`](super::admit), or what it said before of the same text, parameter types and grants.
+    ///
+    /// # Errors
+    /// As [`admit`](super::admit); refusals are not kept.
+    pub fn admit(
+        &self,
+        text: &str,
+        types: &[u32],
+        grants: &Grants,
+    ) -> Result<Arc<Rewrite>, Refusal> {
+        let fingerprint = grants.fingerprint();
+        let lookup = Lookup {
+            text,
+            types,
+            fingerprint,
+        };
+        if let Some(rewrite) = self.kept.get(&lookup) {
+            return Ok(rewrite);
+        }
+        let options = Options {
+            limits: self.limits.clone(),
+            open_allowed: self.open_allowed,
+            parameter_types: types.to_vec(),
+        };
+        let rewrite = Arc::new(Rewrite::new(admit(text, grants, &options)?));
+        let key = Key {
+            text: text.into(),
+            types: types.into(),
+            fingerprint,
+        };
+        self.kept.insert(key, Arc::clone(&rewrite));
+        Ok(rewrite)
+    }
+}
