@@ -160,7 +160,7 @@ async fn beside_functions_that_act_for_their_owner_nothing_is_served() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_case_through_the_gate_with_sealed_views_only() {
-    all_cases("demo", Enforcement::Barrier, true).await;
+    all_cases("demo_sealed", Enforcement::Barrier, true).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
