@@ -13,7 +13,7 @@ use crate::identity::{Authenticator, Caller, Principal};
 use crate::limits::Limits;
 use crate::policy::{Grants, Policy, PolicyVersion, PrincipalSettings};
 use crate::provider::Resolver;
-use crate::sql::statement::{self, Statement};
+use crate::sql::statement::{self, Statement, StatementKind};
 use crate::sql::{Form, Rewrite, Rewrites};
 pub use crate::upstream::Registration;
 use crate::upstream::{CancelSlot, Gate, Lease, Pool, Registry};
@@ -45,6 +45,9 @@ pub struct Parts {
     /// A permission without which nobody gets in.
     pub connect_requires: Option<String>,
 }
+
+/// The longest plain query whose division into statements is not kept, in bytes.
+const SPLIT_AGAIN_BYTES_MAX: usize = 1024;
 
 /// All stages of a request, put together.
 pub struct Gateway {
@@ -109,6 +112,22 @@ pub struct Decided {
     pub by_token: bool,
     /// What.
     pub rewrite: Arc<Rewrite>,
+    /// Values of the rewrite's parameters that stand in the text itself, `integer`s; see [`sql::Template`].
+    pub values: Vec<u32>,
+}
+
+/// How a text was sent.
+#[derive(Debug, Clone, Copy)]
+pub enum Asked<'a> {
+    /// By the extended protocol.
+    Prepared {
+        /// The declared types of its parameters.
+        types: &'a [u32],
+        /// What was decided before for the same text and types; it holds as long as the caller's rights do.
+        before: Option<&'a Decided>,
+    },
+    /// By the simple protocol: it has no parameters, and numbers in it may become some.
+    Simple,
 }
 
 /// The facts about a session that every audit line repeats.
@@ -145,9 +164,6 @@ impl Gateway {
 
     /// Decides one statement: who asks, what they may see, what they asked for.
     ///
-    /// `types` are the declared types of the text's parameters. What was decided `before` for the same text
-    /// and types holds as long as the caller's rights do.
-    ///
     /// # Errors
     /// A refusal or a fault, with the standing if it was known by then.
     pub async fn decide(
@@ -155,22 +171,31 @@ impl Gateway {
         caller: &Caller,
         known: Known<'_>,
         text: &str,
-        types: &[u32],
-        before: Option<&Decided>,
+        asked: Asked<'_>,
     ) -> Result<Decided, (Error, Option<Arc<Standing>>)> {
         let (standing, by_token) = self
             .standing_of(caller, text, known)
             .await
             .map_err(|error| (error, None))?;
-        let rewrite = match before {
-            Some(before) if standing.same_as(&before.standing) => Ok(Arc::clone(&before.rewrite)),
-            _ => self.rewrites.admit(text, types, &standing.grants),
+        let rewritten = match asked {
+            Asked::Prepared {
+                types: _,
+                before: Some(before),
+            } if standing.same_as(&before.standing) => {
+                Ok((Arc::clone(&before.rewrite), Vec::new()))
+            }
+            Asked::Prepared { types, before: _ } => self
+                .rewrites
+                .admit(text, types, &standing.grants)
+                .map(|rewrite| (rewrite, Vec::new())),
+            Asked::Simple => self.rewrites.admit_shared(text, &standing.grants),
         };
-        match rewrite {
-            Ok(rewrite) => Ok(Decided {
+        match rewritten {
+            Ok((rewrite, values)) => Ok(Decided {
                 standing,
                 by_token,
                 rewrite,
+                values,
             }),
             Err(refusal) => Err((refusal.into(), Some(standing))),
         }
@@ -261,7 +286,11 @@ impl Gateway {
             return Ok(statements);
         }
         let statements: Arc<[Statement]> = statement::split(text, &self.parts.limits)?.into();
-        self.statements.insert(text.into(), Arc::clone(&statements));
+        // One short query costs less to look at again than to keep.
+        let plain = matches!(&*statements, [only] if only.kind == StatementKind::Query);
+        if !plain || text.len() > SPLIT_AGAIN_BYTES_MAX {
+            self.statements.insert(text.into(), Arc::clone(&statements));
+        }
         Ok(statements)
     }
 

@@ -12,7 +12,7 @@ use super::told::Told;
 use super::{Ended, Session};
 use crate::audit::RequestId;
 use crate::error::{Error, Reason, Refusal};
-use crate::gateway::Decided;
+use crate::gateway::{Asked, Decided};
 use crate::sql::statement::{Statement, StatementKind};
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -156,7 +156,14 @@ impl Session {
                     return Err(self.refuse(&statement.text, id, &error, None).await.into());
                 }
                 let decided = self
-                    .decide(&statement.text, types, id, None)
+                    .decide(
+                        &statement.text,
+                        Asked::Prepared {
+                            types,
+                            before: None,
+                        },
+                        id,
+                    )
                     .await
                     .map_err(|stop| shift(stop, statement.offset_chars))?;
                 let text = statement.text;
@@ -216,9 +223,11 @@ impl Session {
             return Ok(());
         };
         self.check_block_for(text).await?;
-        let decided = self
-            .decide(text, &prepared.types, RequestId::next(), Some(decided))
-            .await?;
+        let asked = Asked::Prepared {
+            types: &prepared.types,
+            before: Some(decided),
+        };
+        let decided = self.decide(text, asked, RequestId::next()).await?;
         self.portal_number += 1;
         let name = format!("p{}", self.portal_number);
         let query = &decided.rewrite.query;
@@ -262,9 +271,11 @@ impl Session {
             return Ok(());
         };
         self.check_block()?;
-        let decided = self
-            .decide(text, &prepared.types, RequestId::next(), Some(decided))
-            .await?;
+        let asked = Asked::Prepared {
+            types: &prepared.types,
+            before: Some(decided),
+        };
+        let decided = self.decide(text, asked, RequestId::next()).await?;
         if let Some(lease) = &mut self.lease {
             let script = &mut self.script;
             let query = &decided.rewrite.query;

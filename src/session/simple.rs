@@ -6,7 +6,8 @@ use super::told::Told;
 use super::{Ended, Session, courtesy};
 use crate::audit::RequestId;
 use crate::error::{Error, Reason, Refusal};
-use crate::gateway::{Decided, Known, Standing};
+use crate::gateway::{Asked, Decided, Known, Standing};
+use crate::sql::INTEGER_OID;
 use crate::sql::statement::{Statement, StatementKind};
 use crate::upstream::Binding;
 use std::sync::Arc;
@@ -51,8 +52,8 @@ impl Session {
         self.check_block_for(text).await?;
         let id = RequestId::next();
         let started = Instant::now();
-        let decided = self.decide(text, &[], id, None).await?;
-        if decided.rewrite.query.parameters() > 0 {
+        let decided = self.decide(text, Asked::Simple, id).await?;
+        if usize::from(decided.rewrite.query.parameters()) > decided.values.len() {
             let error = Refusal::new(Reason::ParameterNotAllowed, "there is no parameter $1")
                 .hint("Send the values with Parse and Bind, or write them into the query.")
                 .into();
@@ -70,16 +71,10 @@ impl Session {
         let settings = decided.standing.settings();
         let script = &mut self.script;
         lease.become_principal(script, settings, self.settings.output())?;
-        let name = lease.prepare(script, query, &no_types(), keep)?;
-        lease.bind(
-            script,
-            "",
-            name,
-            query,
-            settings,
-            &Binding::default(),
-            false,
-        )?;
+        let types: Arc<[u32]> = decided.values.iter().map(|_| INTEGER_OID).collect();
+        let name = lease.prepare(script, query, &types, keep)?;
+        let binding = Binding::of_integers(&decided.values);
+        lease.bind(script, "", name, query, settings, &binding, false)?;
         lease.describe_portal(script, "")?;
         lease.execute(script, "", 0, request)?;
         Ok(())
@@ -89,16 +84,11 @@ impl Session {
     pub(super) async fn decide(
         &mut self,
         text: &str,
-        types: &[u32],
+        asked: Asked<'_>,
         id: RequestId,
-        before: Option<&Decided>,
     ) -> Result<Decided, Stop> {
         let known = self.known();
-        match self
-            .gateway
-            .decide(&self.caller, known, text, types, before)
-            .await
-        {
+        match self.gateway.decide(&self.caller, known, text, asked).await {
             Ok(decided) => {
                 if !decided.by_token {
                     self.know(&decided.standing);
@@ -160,8 +150,4 @@ impl Session {
             .await;
         told
     }
-}
-
-fn no_types() -> Arc<[u32]> {
-    Arc::from([])
 }

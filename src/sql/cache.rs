@@ -1,6 +1,6 @@
 //! Rewrites kept: what [`admit`](super::admit) made of a text holds for everybody with the same grants.
 
-use super::{Options, VerifiedQuery, admit};
+use super::{INTEGER_OID, Options, Template, VerifiedQuery, admit};
 use crate::error::Refusal;
 use crate::limits::Limits;
 use crate::policy::{Grants, GrantsFingerprint};
@@ -83,6 +83,36 @@ impl Rewrites {
             limits,
             open_allowed,
         }
+    }
+
+    /// As [`Rewrites::admit`], shared by all texts that differ only in the numbers they compare with: those
+    /// become parameters of type `integer`, and their values come back beside the rewrite.
+    ///
+    /// # Errors
+    /// As [`admit`](super::admit), in the words and positions of the caller's own text.
+    pub fn admit_shared(
+        &self,
+        text: &str,
+        grants: &Grants,
+    ) -> Result<(Arc<Rewrite>, Vec<u32>), Refusal> {
+        if let Some(template) = Template::of(text) {
+            let types = vec![INTEGER_OID; template.values().len()];
+            let known = self.kept.get(&Lookup {
+                text: template.text(),
+                types: &types,
+                fingerprint: grants.fingerprint(),
+            });
+            let shared = known.or_else(|| {
+                let agreed = template.agrees(text);
+                agreed
+                    .then(|| self.admit(template.text(), &types, grants).ok())
+                    .flatten()
+            });
+            if let Some(rewrite) = shared {
+                return Ok((rewrite, template.into_values()));
+            }
+        }
+        Ok((self.admit(text, &[], grants)?, Vec::new()))
     }
 
     /// [`admit`](super::admit), or what it said before of the same text, parameter types and grants.

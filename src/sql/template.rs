@@ -138,6 +138,11 @@ impl Template {
         &self.values
     }
 
+    /// See [`Template::values`].
+    pub fn into_values(self) -> Vec<u32> {
+        self.values
+    }
+
     /// Whether PostgreSQL's scanner reads the caller's text and the template as the same tokens, a number of the one
     /// standing where the other has its parameter.
     pub fn agrees(&self, callers: &str) -> bool {

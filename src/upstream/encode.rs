@@ -16,6 +16,25 @@ pub struct Binding {
     pub result_formats: Vec<i16>,
 }
 
+impl Binding {
+    /// Whole numbers as text, and a result in text.
+    pub fn of_integers(values: &[u32]) -> Self {
+        let mut parameters = Vec::new();
+        for value in values {
+            let digits = value.to_string();
+            // At most ten digits.
+            let length = i32::try_from(digits.len()).unwrap_or(0);
+            parameters.extend_from_slice(&length.to_be_bytes());
+            parameters.extend_from_slice(digits.as_bytes());
+        }
+        Self {
+            parameters,
+            parameter_count: u16::try_from(values.len()).unwrap_or(u16::MAX),
+            ..Self::default()
+        }
+    }
+}
+
 pub(super) fn statement_name(number: Option<u32>) -> String {
     number.map_or_else(String::new, |number| format!("s{number}"))
 }
