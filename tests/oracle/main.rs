@@ -26,6 +26,7 @@
 )]
 
 mod generate;
+mod poison;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../attacks/wire.rs"]
