@@ -25,12 +25,7 @@ const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 70;
 
 /// Files longer than the limit; the number may only shrink.
-const LONG_FILES: &[(&str, usize)] = &[
-    ("src/sql/scan.rs", 520),
-    ("src/sql/silent/expr.rs", 773),
-    ("src/sql/silent/level.rs", 509),
-    ("src/sql/statement.rs", 659),
-];
+const LONG_FILES: &[(&str, usize)] = &[("src/sql/scan.rs", 520), ("src/sql/statement.rs", 659)];
 
 /// Functions longer than the limit, `file:name`; the number may only shrink.
 const LONG_FUNCTIONS: &[(&str, usize)] = &[

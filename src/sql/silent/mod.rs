@@ -28,9 +28,13 @@
 //! The proof reads libpg_query's tree, whose structure is PostgreSQL's own. Whatever it does not know
 //! is not proved, and the query is sealed: the default is to deny.
 
+mod above;
 mod expr;
+mod from;
 mod functions;
 mod level;
+mod literal;
+mod parts;
 mod types;
 
 use crate::policy::GrantedTable;
