@@ -2,7 +2,7 @@
 //! provider file just that. Whatever is broken leaves the last good state in force and says so.
 
 use super::build::{self, Providers};
-use crate::config::Config;
+use crate::config::{AuditSink, Config};
 use crate::identity::Authenticator;
 use crate::policy::Policy;
 use crate::provider::Resolver;
@@ -20,6 +20,8 @@ use tokio::sync::mpsc;
 const QUIET: Duration = Duration::from_millis(30);
 /// How often files are looked at although nobody reported a change (mounted volumes report none).
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How often where a folder is not watched because the audit is written in it.
+const LOOK_OFTEN: Duration = Duration::from_millis(250);
 
 /// What a file was like: size, inode, times of content and status. Equal means unchanged.
 type Seen = BTreeMap<PathBuf, Option<(u64, u64, i64, i64, i64, i64)>>;
@@ -36,6 +38,7 @@ pub(super) struct Reloader {
     changes: mpsc::Receiver<()>,
     /// Stops watching when dropped. `None`: the system cannot watch; files are looked at now and then.
     watcher: Option<notify::RecommendedWatcher>,
+    look_every: Duration,
 }
 
 impl Reloader {
@@ -64,32 +67,32 @@ impl Reloader {
             hangup: signal(SignalKind::hangup())?,
             changes,
             watcher,
+            look_every: LOOK_EVERY,
         };
         reloader.watch();
         Ok(reloader)
     }
 
-    /// Watches folders, not files: a file replaced by renaming is another file.
+    /// Watches folders, not files: a file replaced by renaming is another file. The audit's folder is
+    /// looked at instead: every line written there would be reported.
     fn watch(&mut self) {
-        let folders = self
-            .providers
-            .files
-            .iter()
-            .filter_map(|file| file.path().parent());
-        let folders: Vec<PathBuf> = folders
+        let files = self.providers.files.iter();
+        let folders: Vec<PathBuf> = files
+            .filter_map(|file| file.path().parent())
             .chain([self.config.views.as_path()])
-            .map(Path::to_owned)
+            .map(canonical)
             .collect();
+        let audit = match &self.config.audit.sink {
+            AuditSink::File(path) => path.parent().map(canonical),
+            AuditSink::Stdout => None,
+        };
         let Some(watcher) = &mut self.watcher else {
             return;
         };
         for folder in folders {
-            let folder = if folder.as_os_str().is_empty() {
-                PathBuf::from(".")
-            } else {
-                folder
-            };
-            if let Err(error) = watcher.watch(&folder, notify::RecursiveMode::NonRecursive) {
+            if audit.as_ref() == Some(&folder) {
+                self.look_every = LOOK_OFTEN;
+            } else if let Err(error) = watcher.watch(&folder, notify::RecursiveMode::NonRecursive) {
                 tracing::warn!(folder = %folder.display(), %error, "not watched, only looked at");
             }
         }
@@ -98,7 +101,7 @@ impl Reloader {
     pub(super) async fn run(mut self) {
         let mut views = self.look_at_views();
         let mut files = self.look_at_files();
-        let mut tick = tokio::time::interval(LOOK_EVERY);
+        let mut tick = tokio::time::interval(self.look_every);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let hangup = tokio::select! {
@@ -231,4 +234,13 @@ fn look(paths: impl Iterator<Item = PathBuf>) -> Seen {
             (path, seen)
         })
         .collect()
+}
+
+/// A folder's one name; of the empty path, this folder's.
+fn canonical(folder: &Path) -> PathBuf {
+    let folder = match folder.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => folder,
+    };
+    folder.canonicalize().unwrap_or_else(|_| folder.to_owned())
 }
