@@ -233,9 +233,8 @@ impl Session {
         let query = &decided.rewrite.query;
         // The rights may have changed since Parse, and with them what the text takes.
         if query.parameters() != binding.parameter_count {
-            return Err(Told::new("0A000", "the statement has changed")
-                .hint("Prepare it again.")
-                .into());
+            let told = Told::new("0A000", "the statement has changed");
+            return Err(told.hint("Prepare it again.").into());
         }
         let settings = decided.standing.settings();
         if let Some(lease) = &mut self.lease {
