@@ -57,6 +57,16 @@ pub(super) struct Portal {
     done: bool,
 }
 
+impl Portal {
+    fn new(prepared: Arc<Prepared>, query: Option<(String, Decided)>) -> Self {
+        Self {
+            prepared,
+            query,
+            done: false,
+        }
+    }
+}
+
 impl Session {
     /// Parse.
     pub(super) async fn parse(&mut self, parse: Parse) -> Result<(), Ended> {
@@ -212,14 +222,7 @@ impl Session {
         }
         let Kind::Query { text, decided } = &prepared.kind else {
             self.script.local(BIND_COMPLETE);
-            self.portals.insert(
-                portal,
-                Portal {
-                    prepared,
-                    query: None,
-                    done: false,
-                },
-            );
+            self.portals.insert(portal, Portal::new(prepared, None));
             return Ok(());
         };
         self.check_block_for(text).await?;
@@ -244,14 +247,7 @@ impl Session {
             lease.bind(script, &name, statement, query, settings, &binding, true)?;
         }
         let query = Some((name, decided));
-        self.portals.insert(
-            portal,
-            Portal {
-                prepared,
-                query,
-                done: false,
-            },
-        );
+        self.portals.insert(portal, Portal::new(prepared, query));
         Ok(())
     }
 
