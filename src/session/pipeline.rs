@@ -201,8 +201,17 @@ impl Session {
 
     /// The end of a simple query or of an extended pipeline.
     pub(super) async fn ready(&mut self) -> Result<(), Ended> {
+        self.ready_after(|_| None).await
+    }
+
+    /// As [`Session::ready`]; `place` finds in the caller's text what the database points at in the final one.
+    pub(super) async fn ready_after(
+        &mut self,
+        place: impl FnOnce(u32) -> Option<u32>,
+    ) -> Result<(), Ended> {
         let failure = self.settle().await?;
-        if let Some(told) = failure {
+        if let Some(mut told) = failure {
+            told.position = told.position.or(told.final_position.and_then(place));
             self.tell(&told);
         }
         self.finish_ready().await;

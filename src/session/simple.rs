@@ -7,8 +7,8 @@ use super::{Ended, Session, courtesy};
 use crate::audit::RequestId;
 use crate::error::{Error, Reason, Refusal};
 use crate::gateway::{Asked, Decided, Known, Standing};
-use crate::sql::INTEGER_OID;
 use crate::sql::statement::{Statement, StatementKind};
+use crate::sql::{self, INTEGER_OID, Rewrite};
 use crate::upstream::Binding;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -28,9 +28,10 @@ impl Session {
         if statements.is_empty() {
             self.script.local(EMPTY_QUERY);
         }
+        let mut last = None;
         for statement in statements.iter() {
             match self.simple_statement(statement).await {
-                Ok(()) => {}
+                Ok(rewrite) => last = rewrite.map(|rewrite| (statement, rewrite)),
                 Err(Stop::Ended(ended)) => return Err(*ended),
                 Err(Stop::Told(mut told)) => {
                     told.position = told.position.map(|at| at + statement.offset_chars);
@@ -38,16 +39,30 @@ impl Session {
                 }
             }
         }
-        self.ready().await
+        match (last, statements.len()) {
+            (Some((statement, rewrite)), 1) => {
+                let place = |position| {
+                    let found = sql::position_in(&statement.text, rewrite.query.text(), position);
+                    found.map(|position| position + statement.offset_chars)
+                };
+                self.ready_after(place).await
+            }
+            // Of several the database does not say which it means.
+            (Some(_) | None, _) => self.ready().await,
+        }
     }
 
-    async fn simple_statement(&mut self, statement: &Statement) -> Result<(), Stop> {
+    /// Puts a statement's messages into the script; the rewrite, if it is a query's.
+    async fn simple_statement(
+        &mut self,
+        statement: &Statement,
+    ) -> Result<Option<Arc<Rewrite>>, Stop> {
         let Statement { text, kind, .. } = statement;
         if *kind != StatementKind::Query {
-            return self.other_statement(text, kind, true).await;
+            return self.other_statement(text, kind, true).await.map(|()| None);
         }
         if let Some(known) = courtesy::find(text) {
-            return self.courtesy(text, known, true).await;
+            return self.courtesy(text, known, true).await.map(|()| None);
         }
         self.check_block_for(text).await?;
         let id = RequestId::next();
@@ -77,7 +92,7 @@ impl Session {
         lease.bind(script, "", name, query, settings, &binding, false)?;
         lease.describe_portal(script, "")?;
         lease.execute(script, "", 0, request)?;
-        Ok(())
+        Ok(Some(decided.rewrite))
     }
 
     /// Decides a query and leases a connection for it; what is refused is recorded here.

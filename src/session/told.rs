@@ -18,6 +18,8 @@ pub struct Told {
     pub hint: Option<String>,
     /// In the caller's text, in characters, 1-based.
     pub position: Option<u32>,
+    /// In the text Rowgate sent, as the database gave it; never told.
+    pub final_position: Option<u32>,
     /// The session ends with it.
     pub fatal: bool,
     /// The stable slug of the audit.
@@ -33,6 +35,7 @@ impl Told {
             detail: None,
             hint: None,
             position: None,
+            final_position: None,
             fatal: false,
             slug: Reason::FeatureNotSupported.slug(),
         }
@@ -108,6 +111,7 @@ impl Told {
             sqlstate,
             message,
             hint,
+            position,
             internal: _,
             fatal: _,
             original: _,
@@ -115,6 +119,7 @@ impl Told {
         Self {
             sqlstate: Cow::Owned(sqlstate),
             hint,
+            final_position: position,
             ..Self::new("XX000", message)
         }
     }

@@ -12,6 +12,8 @@ pub struct UpstreamError {
     pub message: String,
     /// The hint, where it is safe.
     pub hint: Option<String>,
+    /// Where in the final text, in characters, 1-based.
+    pub position: Option<u32>,
     /// It is ours, not the caller's: a missing view, a role without rights, a bug.
     pub internal: bool,
     /// The connection is gone (FATAL or PANIC).
@@ -43,6 +45,7 @@ impl UpstreamError {
             _ => None,
         };
         Self {
+            position: field(b'P').and_then(|position| position.parse().ok()),
             internal: told.is_none(),
             message: told.unwrap_or_default(),
             hint,
