@@ -294,6 +294,11 @@ impl Gateway {
         Ok(statements)
     }
 
+    /// Whether the audit takes the values of parameters.
+    pub fn records_parameters(&self) -> bool {
+        self.parts.audit.writes_parameters()
+    }
+
     /// The audit's line for a request that will run: nothing of its answer may leave before this is `Ok`.
     pub fn record(
         &self,

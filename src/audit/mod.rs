@@ -49,6 +49,11 @@ pub struct AuditLog {
 }
 
 impl AuditLog {
+    /// Whether parameter values are written.
+    pub fn writes_parameters(&self) -> bool {
+        self.parameters
+    }
+
     /// Opens the sink and starts the writer.
     ///
     /// # Errors

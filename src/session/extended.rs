@@ -53,6 +53,8 @@ pub(super) struct Portal {
     prepared: Arc<Prepared>,
     /// For a query: the portal's name in the database, and what was decided when it was bound.
     query: Option<(String, Decided)>,
+    /// What was bound, if the audit takes it.
+    parameters: Vec<Option<String>>,
     /// For any other statement: it has been run.
     done: bool,
 }
@@ -62,6 +64,7 @@ impl Portal {
         Self {
             prepared,
             query,
+            parameters: Vec::new(),
             done: false,
         }
     }
@@ -246,8 +249,11 @@ impl Session {
             let statement = lease.prepare(script, query, &prepared.types, true)?;
             lease.bind(script, &name, statement, query, settings, &binding, true)?;
         }
-        let query = Some((name, decided));
-        self.portals.insert(portal, Portal::new(prepared, query));
+        let mut made = Portal::new(prepared, Some((name, decided)));
+        if self.gateway.records_parameters() {
+            made.parameters = binding.shown();
+        }
+        self.portals.insert(portal, made);
         Ok(())
     }
 
@@ -346,7 +352,8 @@ impl Session {
                 let Some((database_name, decided)) = portal.query.clone() else {
                     return Err(no_portal(name).into());
                 };
-                self.execute_query(text, &database_name, &decided, rows_max)
+                let parameters = portal.parameters.clone();
+                self.execute_query(text, &database_name, &decided, parameters, rows_max)
                     .await
             }
         }
@@ -357,6 +364,7 @@ impl Session {
         text: &str,
         portal: &str,
         bound: &Decided,
+        parameters: Vec<Option<String>>,
         rows_max: i32,
     ) -> Result<(), Stop> {
         self.check_block_for(text).await?;
@@ -384,7 +392,7 @@ impl Session {
             .into();
             return Err(self.refuse(text, id, &error, Some(&now)).await.into());
         }
-        let request = self.open_request(id, started, text, Some(bound), Vec::new());
+        let request = self.open_request(id, started, text, Some(bound), &parameters);
         let Some(lease) = &mut self.lease else {
             return Err(Told::new("34000", "the portal is gone").into());
         };

@@ -43,7 +43,7 @@ impl Session {
                 .into());
         }
         let before = self.open.len();
-        let request = self.open_request(id, Instant::now(), text, None, Vec::new());
+        let request = self.open_request(id, Instant::now(), text, None, &[]);
         let result = match self.transaction(kind, request).await {
             Some(result) => result,
             None => self.local_statement(kind, describe, request),
@@ -79,7 +79,7 @@ impl Session {
         describe: bool,
     ) -> Result<(), Stop> {
         self.check_block_for(text).await?;
-        let request = self.open_request(RequestId::next(), Instant::now(), text, None, Vec::new());
+        let request = self.open_request(RequestId::next(), Instant::now(), text, None, &[]);
         let values: Vec<String> = courtesy.values.iter().map(|v| (*v).to_owned()).collect();
         self.script.local(Answer::bytes(|answer| {
             if describe {

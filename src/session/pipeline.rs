@@ -96,11 +96,11 @@ impl Session {
         started: Instant,
         text: &str,
         decided: Option<&Decided>,
-        parameters: Vec<Option<String>>,
+        parameters: &[Option<String>],
     ) -> usize {
         let gate = self
             .gateway
-            .record(id, &self.facts, &self.caller, text, decided, &parameters);
+            .record(id, &self.facts, &self.caller, text, decided, parameters);
         self.gates.push(gate);
         self.open.push(OpenRequest { id, started });
         self.script.open_request()

@@ -77,7 +77,7 @@ impl Session {
                 .await
                 .into());
         }
-        let request = self.open_request(id, started, text, Some(&decided), Vec::new());
+        let request = self.open_request(id, started, text, Some(&decided), &[]);
         let keep = decided.rewrite.comes_again();
         let Some(lease) = &mut self.lease else {
             return Err(Told::new("XX000", "no connection").into());

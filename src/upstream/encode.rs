@@ -16,7 +16,35 @@ pub struct Binding {
     pub result_formats: Vec<i16>,
 }
 
+/// The longest value shown whole, in bytes.
+const SHOWN_BYTES_MAX: usize = 1024;
+
 impl Binding {
+    /// The values as the audit shows them: text as it is, binary in hexadecimal, long ones cut; `None` is NULL.
+    pub fn shown(&self) -> Vec<Option<String>> {
+        let mut rest = self.parameters.as_slice();
+        let mut shown = Vec::with_capacity(usize::from(self.parameter_count));
+        while let Some((length, behind)) = rest.split_first_chunk::<4>() {
+            let format = match self.parameter_formats.as_slice() {
+                [] => 0,
+                [all] => *all,
+                each => each.get(shown.len()).copied().unwrap_or(0),
+            };
+            let length = usize::try_from(i32::from_be_bytes(*length)).ok();
+            let (value, next) = behind.split_at(length.unwrap_or(0).min(behind.len()));
+            rest = next;
+            let cut = value.get(..SHOWN_BYTES_MAX).unwrap_or(value);
+            shown.push(length.map(|_| match format {
+                0 => String::from_utf8_lossy(cut).into_owned(),
+                _binary => {
+                    let digits = cut.iter().map(|byte| format!("{byte:02x}"));
+                    std::iter::once("\\x".to_owned()).chain(digits).collect()
+                }
+            }));
+        }
+        shown
+    }
+
     /// Whole numbers as text, and a result in text.
     pub fn of_integers(values: &[u32]) -> Self {
         let mut parameters = Vec::new();
@@ -105,4 +133,29 @@ pub(super) fn framed(
         slot.copy_from_slice(&length.to_be_bytes());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Binding;
+
+    #[test]
+    fn values_are_shown_in_their_format() {
+        let mut binding = Binding {
+            parameter_formats: vec![0, 1, 0],
+            parameter_count: 3,
+            ..Binding::default()
+        };
+        for value in [Some(&b"it's"[..]), Some(&[0, 255][..]), None] {
+            let length = value.map_or(-1, |value| i32::try_from(value.len()).unwrap());
+            binding.parameters.extend(length.to_be_bytes());
+            binding.parameters.extend(value.unwrap_or_default());
+        }
+        let expected = [Some("it's"), Some("\\x00ff"), None].map(|value| value.map(str::to_owned));
+        assert_eq!(binding.shown(), expected);
+        assert_eq!(Binding::of_integers(&[7]).shown(), [Some("7".to_owned())]);
+        // A length beyond the end is cut to what is there.
+        binding.parameters = vec![0, 0, 0, 9, b'x'];
+        assert_eq!(binding.shown(), [Some("x".to_owned())]);
+    }
 }

@@ -263,6 +263,37 @@ fn lines(path: &Path) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn parameter_values_are_recorded_if_asked_and_only_then() {
+    for asked in [true, false] {
+        let name = format!("values_{asked}");
+        let gate = gate_with(&name, |config| config.audit.parameters = asked).await;
+        let AuditSink::File(path) = &gate.config.audit.sink else {
+            panic!("not a file")
+        };
+        let client = gate.connect("bob").await;
+        let sql = format!("SELECT id FROM invoices WHERE note = $1 AND '{name}' <> ''");
+        client.query(&sql, &[&"never-a-note"]).await.unwrap();
+        let [line] = <[Value; 1]>::try_from(
+            lines(path)
+                .into_iter()
+                .filter(|line| line["sql"] == *sql)
+                .collect::<Vec<_>>(),
+        )
+        .unwrap();
+        // The library sends values in binary, which the audit shows in hexadecimal.
+        let digits: String = "never-a-note"
+            .bytes()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let expected = match asked {
+            true => json!([format!("\\x{digits}")]),
+            false => Value::Null,
+        };
+        assert_eq!(line["parameters"], expected, "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_request_has_its_line_before_and_what_ran_one_after() {
     let gate = gate_with("audit", |_| {}).await;
     let AuditSink::File(path) = &gate.config.audit.sink else {
