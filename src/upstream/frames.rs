@@ -56,6 +56,9 @@ impl<D: Downstream> Relay<'_, '_, D> {
         match (tag, self.script.steps.front()) {
             (b'D', Some(Step::Rows { request })) => {
                 let request = *request;
+                if !self.mute && self.take_rows(request) {
+                    return None;
+                }
                 return self.take_row(request, total, whole);
             }
             (b'T', Some(Step::Describe | Step::DescribeStatement { .. })) if !whole => {
@@ -81,7 +84,31 @@ impl<D: Downstream> Relay<'_, '_, D> {
         self.pass = total - here;
     }
 
-    /// Rows: counted against the limits, passed on unread.
+    /// The whole rows at the front, as far as the limits go, in one piece; false if there is none.
+    fn take_rows(&mut self, request: usize) -> bool {
+        let Some(request) = self.script.requests.get_mut(request) else {
+            return false;
+        };
+        let most = |limit: u64| if limit == 0 { u64::MAX } else { limit };
+        let rows_max = most(self.bounds.rows_max);
+        let bytes_max = most(self.bounds.bytes_max);
+        let (mut rows, mut bytes, mut length) = (request.rows, request.bytes, 0);
+        let inbound = &self.connection.inbound;
+        while let Some((b'D', Some(total))) = inbound.get(length..).and_then(header)
+            && inbound.len() - length >= total
+        {
+            let more = bytes.saturating_add(u64::try_from(total).unwrap_or(u64::MAX));
+            if rows >= rows_max || more > bytes_max {
+                break;
+            }
+            (rows, bytes, length) = (rows + 1, more, length + total);
+        }
+        (request.rows, request.bytes) = (rows, bytes);
+        self.forward(length);
+        length > 0
+    }
+
+    /// One row: counted against the limits, passed on unread.
     fn take_row(&mut self, request: usize, total: usize, whole: bool) -> Option<Taken> {
         if self.mute {
             if whole {

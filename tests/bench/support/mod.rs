@@ -46,11 +46,14 @@ const NATIVE: &str = "
     ALTER ROLE native PASSWORD 'demo';
     GRANT USAGE ON SCHEMA public, rowgate TO native;
     GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA rowgate TO native;
-    GRANT SELECT ON public.customers, public.invoices, public.transactions, public.permissions TO native;
+    GRANT SELECT ON public.customers, public.departments, public.invoices, public.transactions, public.permissions TO native;
     ALTER TABLE public.customers ENABLE ROW LEVEL SECURITY;
+    ALTER TABLE public.departments ENABLE ROW LEVEL SECURITY;
     ALTER TABLE public.invoices ENABLE ROW LEVEL SECURITY;
     ALTER TABLE public.transactions ENABLE ROW LEVEL SECURITY;
     CREATE POLICY seen ON public.customers FOR SELECT TO native USING (department = ANY (ARRAY(
+        SELECT p.department FROM public.permissions p WHERE p.allowed_role = ANY ((SELECT rowgate.roles())::text[]))));
+    CREATE POLICY seen ON public.departments FOR SELECT TO native USING (name = ANY (ARRAY(
         SELECT p.department FROM public.permissions p WHERE p.allowed_role = ANY ((SELECT rowgate.roles())::text[]))));
     CREATE POLICY seen ON public.invoices FOR SELECT TO native USING (department = ANY (ARRAY(
         SELECT p.department FROM public.permissions p WHERE p.allowed_role = ANY ((SELECT rowgate.roles())::text[]))));
