@@ -124,23 +124,28 @@ impl AuditLog {
 
     /// Waits until what is queued now has been written, or failed to be.
     pub async fn flush(&self) {
-        let queued = async {
-            loop {
-                let (done, written) = oneshot::channel();
-                let entry = Entry {
-                    line: Vec::new(),
-                    done: Some(done),
-                };
-                if self.writer.push(entry) {
-                    break written;
-                }
+        let flushed = async {
+            let mut written = self.push_empty();
+            while written.is_none() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
+                written = self.push_empty();
+            }
+            if let Some(written) = written {
+                // Written or not: it was tried, and a failure is in the log.
+                let _tried = see_to(&self.writer, written, self.wait_max).await;
             }
         };
-        if let Ok(written) = tokio::time::timeout(self.wait_max, queued).await {
-            // Written or not: it was tried, and a failure is in the log.
-            let _tried = see_to(&self.writer, written, self.wait_max).await;
-        }
+        let _in_time = tokio::time::timeout(self.wait_max, flushed).await;
+    }
+
+    /// A line without anything in it, to learn when those before it are written; `None`: there is no room.
+    fn push_empty(&self) -> Option<Written> {
+        let (done, written) = oneshot::channel();
+        let entry = Entry {
+            line: Vec::new(),
+            done: Some(done),
+        };
+        self.writer.push(entry).then_some(written)
     }
 
     fn send_and_forget(&self, line: Vec<u8>) {

@@ -4,6 +4,19 @@
 //! `cargo bench --bench agent_query`. The first table is throughput, where a repeated query runs as a prepared
 //! statement behind the gate; the second is the database's CPU time for the final texts alone, sealed and open.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub,
+    reason = "a benchmark fails by panicking, and prints"
+)]
+
 mod support;
 
 use rowgate::config::Enforcement;

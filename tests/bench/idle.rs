@@ -2,6 +2,19 @@
 //!
 //! `cargo bench --bench idle`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub,
+    reason = "a benchmark fails by panicking, and prints"
+)]
+
 mod support;
 
 use support::{Client, World, memory_kb, print_table};

@@ -7,6 +7,19 @@
 //! - *simple, same texts*: 500 different texts, so that rewrites repeat as an application's or an agent's do.
 //! - *simple, new texts*: every text is new to the gate, which therefore reads, rewrites and verifies each.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub,
+    reason = "a benchmark fails by panicking, and prints"
+)]
+
 mod support;
 
 use std::fmt::Write;

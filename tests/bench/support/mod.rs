@@ -3,20 +3,7 @@
 //!
 //! The cluster is made for the run and removed; with `ROWGATE_BENCH_FOLDER` it is kept there and used again.
 
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unreachable,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    missing_docs,
-    unreachable_pub,
-    reason = "each benchmark uses its own part of this, and fails by panicking"
-)]
+#![allow(dead_code, reason = "each benchmark uses its own part of this")]
 
 mod client;
 mod measure;
