@@ -90,7 +90,10 @@ mod tests {
         ] {
             let final_text = format!("{head}{rest}");
             let at = final_text.rfind(word).unwrap();
-            let position = u32::try_from(final_text[..at].chars().count() + 1).unwrap();
+            let before = final_text
+                .char_indices()
+                .take_while(|(offset, _)| *offset < at);
+            let position = u32::try_from(before.count() + 1).unwrap();
             assert_eq!(
                 position_in(callers, &final_text, position),
                 expected,

@@ -37,8 +37,15 @@ fn sync(client: &mut Client) -> crate::wire::Answer {
     client.answer()
 }
 
+/// Text, decision, and of what ran the rows and the SQLSTATE.
+type Expected = (
+    &'static str,
+    &'static str,
+    Option<(u64, Option<&'static str>)>,
+);
+
 /// What the session below asks for: text, decision, how it ended (rows, SQLSTATE), in this order.
-const EXPECTED: &[(&str, &str, Option<(u64, Option<&str>)>)] = &[
+const EXPECTED: &[Expected] = &[
     ("SELECT 1 AS simple", "allow", Some((1, None))),
     // One message, three statements: three requests.
     ("SELECT 2 AS first", "allow", Some((1, None))),
