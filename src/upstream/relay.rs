@@ -24,6 +24,12 @@ pub(super) const OUT_BYTES_HIGH: usize = 256 * 1024;
 /// What a statement may take beyond `statement_timeout` before the database counts as stalled.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// From this many bytes of a result on, it is sent in pieces of at least [`GATHER_BYTES`] ...
+const GATHER_FROM: u64 = 256 * 1024;
+/// ... this large ...
+const GATHER_BYTES: usize = 64 * 1024;
+/// ... unless they do not come within this.
+const GATHER_MOST: Duration = Duration::from_millis(1);
 /// If nothing stands behind the gate yet, it is looked at after this long.
 const GATE_LATEST: Duration = Duration::from_millis(100);
 
@@ -90,6 +96,7 @@ pub async fn relay<D: Downstream>(
     let started = Instant::now();
     let mut relay = Relay {
         started,
+        gathering: None,
         connection,
         script,
         downstream,
@@ -127,6 +134,7 @@ pub(super) struct Relay<'a, 'g, D> {
     pub(super) silence: Option<Pin<Box<Sleep>>>,
     pub(super) heard: Instant,
     pub(super) started: Instant,
+    pub(super) gathering: Option<Pin<Box<Sleep>>>,
 }
 
 /// What looking at the received bytes came to.
@@ -170,6 +178,9 @@ impl<D: Downstream> Relay<'_, '_, D> {
                     Poll::Pending => {}
                 },
                 Taken::End | Taken::Full => {}
+            }
+            if self.gathers(cx) {
+                return Poll::Pending;
             }
             // Nothing more to be had from the database right now: what there is goes to the client.
             match self.poll_client(cx) {
@@ -318,6 +329,31 @@ impl<D: Downstream> Relay<'_, '_, D> {
                 }
             }
         }
+    }
+
+    /// Whether to wait a moment for more before the client is sent what there is: in the middle of a large
+    /// result, which the database sends in pieces of 8 kB, each send would cost as much as one of 64 kB.
+    fn gathers(&mut self, cx: &mut Context<'_>) -> bool {
+        let large = match self.script.steps.front() {
+            Some(Step::Rows { request }) => {
+                let request = self.script.requests.get(*request);
+                request.is_some_and(|request| request.bytes >= GATHER_FROM)
+            }
+            _ => false,
+        };
+        let waiting = self.downstream.out().len();
+        if !large || self.mute || waiting == 0 || waiting >= GATHER_BYTES {
+            self.gathering = None;
+            return false;
+        }
+        let gathering = self
+            .gathering
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(GATHER_MOST)));
+        if gathering.as_mut().poll(cx).is_pending() {
+            return true;
+        }
+        self.gathering = None;
+        false
     }
 
     /// The database must say something within its own timeout and a grace.
