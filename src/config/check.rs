@@ -3,6 +3,7 @@
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
+use strsim::osa_distance;
 use toml::{Table, Value};
 
 /// Longest secret read from a file, in bytes.
@@ -247,42 +248,19 @@ pub(super) fn join(path: &str, key: &str) -> String {
     }
 }
 
-/// The known word a misspelt one is nearest to, if it is near.
+/// The known word a misspelt one is nearest to, if it is near; a swap of neighbours is one step.
 pub(super) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let near = known
         .iter()
-        .map(|known| (distance(word, known), *known))
+        .map(|known| (osa_distance(word, known), *known))
         .min()?;
     (near.0 <= (word.chars().count() / 3).max(1)).then_some(near.1)
 }
 
-/// Levenshtein's distance, with a swap of neighbours as one step.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut before: Vec<usize> = Vec::new();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    let mut last = None;
-    for (i, x) in a.chars().enumerate() {
-        let mut next = vec![i + 1];
-        for (j, &y) in b.iter().enumerate() {
-            let at = |row: &[usize], j: usize| row.get(j).copied().unwrap_or(usize::MAX / 2);
-            let mut cost = (at(&row, j) + usize::from(x != y))
-                .min(at(&row, j + 1) + 1)
-                .min(at(&next, j) + 1);
-            if j > 0 && last == Some(y) && b.get(j - 1) == Some(&x) {
-                cost = cost.min(at(&before, j - 1) + 1);
-            }
-            next.push(cost);
-        }
-        before = std::mem::replace(&mut row, next);
-        last = Some(x);
-    }
-    row.last().copied().unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{distance, nearest};
+    use super::nearest;
+    use strsim::osa_distance as distance;
 
     #[test]
     fn near_misses() {

@@ -6,6 +6,7 @@
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::LazyLock;
+use strsim::levenshtein;
 
 /// What a listed function is, for those who must know where it may stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
@@ -210,29 +211,10 @@ fn nearest(name: &str, names: impl Iterator<Item = &'static str>) -> Option<&'st
     };
     names
         .filter(|known| known.len().abs_diff(name.len()) <= allowed)
-        .map(|known| (distance(name.as_bytes(), known.as_bytes()), known))
+        .map(|known| (levenshtein(name, known), known))
         .filter(|(distance, _)| *distance <= allowed)
         .min()
         .map(|(_, known)| known)
-}
-
-/// Levenshtein's distance.
-fn distance(a: &[u8], b: &[u8]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        if let Some(first) = row.first_mut() {
-            *first = left;
-        }
-        for (cell, y) in row.iter_mut().skip(1).zip(b) {
-            let cost = diagonal + usize::from(x != y);
-            diagonal = *cell;
-            left = cost.min(*cell + 1).min(left + 1);
-            *cell = left;
-        }
-    }
-    row.last().copied().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -308,6 +290,6 @@ mod tests {
         assert_eq!(near_function("strng_agg"), Some("string_agg"));
         assert_eq!(near_function("invoice_peek"), None);
         assert_eq!(near_type("datetime"), Some("timestamp"));
-        assert_eq!(distance(b"kitten", b"sitting"), 3);
+        assert_eq!(levenshtein("kitten", "sitting"), 3);
     }
 }
