@@ -207,6 +207,7 @@ impl Authenticator {
                 caller.login(),
                 &token.subject,
                 token.claims,
+                caller.network_address(),
                 superuser,
             ))),
             Err(why) => {
@@ -257,13 +258,20 @@ impl Authenticator {
         let login = &meant.entry.login;
         match meant.delegate {
             // Unsigned: never a superuser, whoever is named.
-            Some(delegate) => Ok(Caller::new(meant.login, delegate, BTreeMap::new(), false)),
+            Some(delegate) => Ok(Caller::new(
+                meant.login,
+                delegate,
+                BTreeMap::new(),
+                Some(opening.peer.ip()),
+                false,
+            )),
             None => {
                 let user_id = login.user_id.as_deref().ok_or(Why::NobodyNamed)?;
                 Ok(Caller::new(
                     meant.login,
                     user_id,
                     BTreeMap::new(),
+                    Some(opening.peer.ip()),
                     login.superuser,
                 ))
             }
@@ -288,6 +296,7 @@ impl Authenticator {
             meant.login,
             delegate,
             token.claims,
+            Some(opening.peer.ip()),
             meant.entry.login.superuser,
         ))
     }

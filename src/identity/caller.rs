@@ -1,7 +1,10 @@
 //! Who connected, as shown at the door ([`Opening`]) and as proved ([`Caller`]).
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// What a connection says about itself before it has proved anything.
@@ -30,9 +33,10 @@ pub struct Opening {
 pub struct Caller {
     login: String,
     user_id: String,
-    /// `login NUL user_id`: neither can contain a NUL.
+    /// `login NUL user_id NUL claims NUL network address`: neither name can contain a NUL.
     key: Arc<str>,
     claims: BTreeMap<String, serde_json::Value>,
+    network_address: Option<IpAddr>,
     may_be_superuser: bool,
 }
 
@@ -41,13 +45,24 @@ impl Caller {
         login: &str,
         user_id: &str,
         claims: BTreeMap<String, serde_json::Value>,
+        network_address: Option<IpAddr>,
         may_be_superuser: bool,
     ) -> Self {
+        // Two sessions of one user may carry different claims or come from different networks; what a
+        // provider or a condition says of one must not serve the other.
+        let signed: String = if claims.is_empty() {
+            String::new()
+        } else {
+            serde_json::to_string(&claims).unwrap_or_default()
+        };
+        let digest = STANDARD_NO_PAD.encode(Sha256::digest(signed.as_bytes()));
+        let from = network_address.map_or_else(String::new, |address| address.to_string());
         Self {
             login: login.to_owned(),
             user_id: user_id.to_owned(),
-            key: format!("{login}\0{user_id}").into(),
+            key: format!("{login}\0{user_id}\0{digest}\0{from}").into(),
             claims,
+            network_address,
             may_be_superuser,
         }
     }
@@ -55,7 +70,7 @@ impl Caller {
     /// A caller nobody proved to be: for the operator's own commands (`explain`, `describe`) and for
     /// tests. The doors must never call this.
     pub fn assumed(user_id: &str) -> Self {
-        Self::new(user_id, user_id, BTreeMap::new(), true)
+        Self::new(user_id, user_id, BTreeMap::new(), None, true)
     }
 
     /// Who opened the connection.
@@ -73,13 +88,41 @@ impl Caller {
         &self.claims
     }
 
+    /// The client's network address; `None` where there is no connection (the operator's commands).
+    pub fn network_address(&self) -> Option<IpAddr> {
+        self.network_address
+    }
+
     /// Whether a superuser flag found by a provider may take effect.
     pub fn may_be_superuser(&self) -> bool {
         self.may_be_superuser
     }
 
-    /// One key for login and user id together; for caches.
+    /// One key for everything a provider or a condition may decide by (login, user id, claims, network
+    /// address); for caches.
     pub fn key(&self) -> &Arc<str> {
         &self.key
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_tells_apart_whatever_a_decision_may_depend_on() {
+        let claims = |role: &str| BTreeMap::from([("role".to_owned(), role.into())]);
+        let near = Some(IpAddr::from([10, 0, 0, 1]));
+        let keys = [
+            Caller::new("agent", "bob", BTreeMap::new(), None, false),
+            Caller::new("agent", "anne", BTreeMap::new(), None, false),
+            Caller::new("n8n", "bob", BTreeMap::new(), None, false),
+            Caller::new("agent", "bob", claims("HR"), None, false),
+            Caller::new("agent", "bob", claims("Sales"), None, false),
+            Caller::new("agent", "bob", BTreeMap::new(), near, false),
+        ]
+        .map(|caller| caller.key().to_string());
+        let different: std::collections::BTreeSet<_> = keys.iter().collect();
+        assert_eq!(different.len(), keys.len(), "{keys:?}");
     }
 }

@@ -12,6 +12,7 @@ pub struct Principal {
     roles: BTreeMap<String, BTreeSet<String>>,
     permissions: BTreeSet<String>,
     attributes: BTreeMap<String, Vec<String>>,
+    tags: BTreeSet<String>,
     superuser: bool,
 }
 
@@ -22,8 +23,11 @@ pub struct Findings {
     pub roles: BTreeMap<String, BTreeSet<String>>,
     /// Permissions, already expanded (hierarchy and wildcards).
     pub permissions: BTreeSet<String>,
-    /// Attributes; a single value is a list of one.
+    /// Attributes; a single value is a list of one. Two have a meaning of their own: `email` holds the
+    /// user's e-mail addresses, `groups` the groups the user is a member of.
     pub attributes: BTreeMap<String, Vec<String>>,
+    /// Tags this user may access.
+    pub tags: BTreeSet<String>,
     /// All rows and columns of every table in `views/`.
     pub superuser: bool,
 }
@@ -35,6 +39,7 @@ impl Principal {
             roles,
             permissions,
             attributes,
+            tags,
             superuser,
         } = findings;
         Self {
@@ -43,6 +48,7 @@ impl Principal {
             roles,
             permissions,
             attributes,
+            tags,
             superuser,
         }
     }
@@ -89,6 +95,11 @@ impl Principal {
     /// Attributes by name.
     pub fn attributes(&self) -> &BTreeMap<String, Vec<String>> {
         &self.attributes
+    }
+
+    /// Tags this user may access, sorted.
+    pub fn tags(&self) -> &BTreeSet<String> {
+        &self.tags
     }
 
     /// Whether the superuser flag is set.

@@ -69,7 +69,7 @@ impl From<&Principal> for PrincipalSettings {
                     .chain(everything),
             ),
             attributes: json_object(principal.attributes()),
-            tags: array_literal(std::iter::empty()),
+            tags: array_literal(principal.tags().iter().map(String::as_str)),
         }
     }
 }

@@ -63,6 +63,7 @@ impl Merged {
             roles: self.roles,
             permissions: self.permissions,
             attributes: self.attributes,
+            tags: BTreeSet::new(),
             // A superuser holds every permission, so one to whom something is denied is none.
             superuser: self.superuser && denied.is_empty(),
         }

@@ -1,80 +1,10 @@
-//! Where roles and permissions come from: `[[providers]]`.
+//! `kind = "sql"`: its presets and its connection.
 
-use super::check::{Check, join};
-use super::sections::upstream_tls;
-use super::{Provider, ProviderKind, SqlProvider, Upstream, raw};
-use std::collections::BTreeSet;
+use crate::config::check::{Check, join};
+use crate::config::sections::upstream_tls;
+use crate::config::{Provider, ProviderKind, SqlProvider, Upstream, raw};
 use std::time::Duration;
 use toml::Table;
-
-pub(super) fn providers(
-    check: &mut Check,
-    top: &mut Table,
-    upstream: Option<&Upstream>,
-) -> Vec<Provider> {
-    let mut providers = Vec::new();
-    let mut names = BTreeSet::new();
-    for (index, mut table) in check.tables(top, "", "providers").into_iter().enumerate() {
-        let path = format!("providers[{index}]");
-        let kind = table.remove("kind");
-        let provider = match kind.as_ref().and_then(toml::Value::as_str) {
-            Some("file") => file_provider(check, &path, table),
-            Some("sql") => sql_provider(check, &path, table, upstream),
-            _ => {
-                check.problem(
-                    join(&path, "kind"),
-                    "is missing or not a kind of provider",
-                    "Choose \"file\" or \"sql\".",
-                );
-                None
-            }
-        };
-        if let Some(provider) = provider {
-            if !names.insert(provider.name.clone()) {
-                let says = format!("\"{}\" is another provider's name too", provider.name);
-                check.problem(
-                    join(&path, "name"),
-                    says,
-                    "Give each provider a name of its own.",
-                );
-            }
-            providers.push(provider);
-        }
-    }
-    if providers.is_empty() && check.problems.is_empty() {
-        check.problem(
-            "providers",
-            "has no provider, so nobody would have a role or a permission",
-            "Add [[providers]] with kind = \"file\" or kind = \"sql\".",
-        );
-    }
-    providers
-}
-
-fn file_provider(check: &mut Check, path: &str, table: Table) -> Option<Provider> {
-    let raw: raw::FileProvider = check.section(path, table);
-    let stale = check.within(&join(path, "stale_s_max"), raw.stale_s_max, 300, 0, 86_400);
-    let file = check.required(join(path, "path"), raw.path, "Name a .json or .toml file.")?;
-    let file = check.file(&join(path, "path"), &file);
-    if !file
-        .extension()
-        .is_some_and(|extension| extension == "json" || extension == "toml")
-    {
-        check.problem(
-            join(path, "path"),
-            "has to end in .json or .toml",
-            "The ending says how it is read.",
-        );
-    }
-    let kind = ProviderKind::File {
-        path: file,
-        stale_max: Duration::from_secs(stale),
-    };
-    Some(Provider {
-        name: raw.name.unwrap_or_else(|| "file".to_owned()),
-        kind,
-    })
-}
 
 /// The queries a preset stands for, in the order roles, permissions.
 fn preset(name: &str) -> Option<(Option<&'static str>, Option<&'static str>)> {
@@ -110,7 +40,7 @@ fn preset_of(
     })
 }
 
-fn sql_provider(
+pub(super) fn provider(
     check: &mut Check,
     path: &str,
     table: Table,

@@ -1,0 +1,31 @@
+//! `kind = "file"`.
+
+use crate::config::check::{Check, join};
+use crate::config::{Provider, ProviderKind, raw};
+use std::time::Duration;
+use toml::Table;
+
+pub(super) fn provider(check: &mut Check, path: &str, table: Table) -> Option<Provider> {
+    let raw: raw::FileProvider = check.section(path, table);
+    let stale = check.within(&join(path, "stale_s_max"), raw.stale_s_max, 300, 0, 86_400);
+    let file = check.required(join(path, "path"), raw.path, "Name a .json or .toml file.")?;
+    let file = check.file(&join(path, "path"), &file);
+    if !file
+        .extension()
+        .is_some_and(|extension| extension == "json" || extension == "toml")
+    {
+        check.problem(
+            join(path, "path"),
+            "has to end in .json or .toml",
+            "The ending says how it is read.",
+        );
+    }
+    let kind = ProviderKind::File {
+        path: file,
+        stale_max: Duration::from_secs(stale),
+    };
+    Some(Provider {
+        name: raw.name.unwrap_or_else(|| "file".to_owned()),
+        kind,
+    })
+}
