@@ -5,7 +5,9 @@ use crate::config::{self, AuditSink, Config, ProviderKind};
 use crate::control::{Connector, Target, causes, client_tls};
 use crate::install::{self, LoginKind, Severity};
 use crate::policy::Policy;
-use crate::provider::{Cached, FileProvider, Provider, Resolver, SqlProvider, SqlQueries, listen};
+use crate::provider::{
+    Cached, FileProvider, Provider, Reloadable, Resolver, SqlProvider, SqlQueries, Step, listen,
+};
 use crate::upstream::{self, Pool, PoolOptions};
 use anyhow::{Context, bail};
 use secrecy::SecretString;
@@ -113,22 +115,24 @@ pub(super) fn audit(config: &Config) -> anyhow::Result<AuditLog> {
 /// The providers in force.
 pub struct Providers {
     all: Vec<Arc<dyn Provider>>,
-    /// Those that read a file, for whoever watches it.
-    pub(super) files: Vec<Arc<FileProvider>>,
+    /// What completes their findings, in order.
+    steps: Vec<Arc<dyn Step>>,
+    /// What reads files, for whoever watches them.
+    pub(super) files: Vec<Arc<dyn Reloadable>>,
     listeners: Vec<AbortHandle>,
 }
 
 impl Providers {
     /// A resolver over all of them.
     pub fn resolver(&self) -> Resolver {
-        Resolver::new(self.all.clone(), RESOLUTION_MAX)
+        Resolver::new(self.all.clone(), RESOLUTION_MAX).with_steps(self.steps.clone())
     }
 
     /// Reads every file again. A broken one leaves its last good content in force, for a limited time.
     pub fn reload_files(&self) {
         for file in &self.files {
             match file.reload() {
-                Ok(()) => tracing::info!(file = %file.path().display(), "permissions reloaded"),
+                Ok(()) => tracing::info!(files = ?file.paths(), "permissions reloaded"),
                 Err(error) => tracing::error!(
                     %error,
                     "PERMISSIONS NOT RELOADED: the last good ones stay in force, for a limited time"
@@ -151,6 +155,7 @@ impl Drop for Providers {
 pub async fn providers(settings: &[config::Provider]) -> anyhow::Result<Providers> {
     let mut providers = Providers {
         all: Vec::new(),
+        steps: Vec::new(),
         files: Vec::new(),
         listeners: Vec::new(),
     };
@@ -161,7 +166,9 @@ pub async fn providers(settings: &[config::Provider]) -> anyhow::Result<Provider
             ProviderKind::File { path, stale_max } => {
                 let file = FileProvider::open(name, path, *stale_max).with_context(broken)?;
                 let file = Arc::new(file);
-                providers.files.push(Arc::clone(&file));
+                providers
+                    .files
+                    .push(Arc::clone(&file) as Arc<dyn Reloadable>);
                 providers.all.push(file);
             }
             ProviderKind::Sql(settings) => {

@@ -8,7 +8,7 @@ use crate::policy::Policy;
 use crate::provider::Resolver;
 use arc_swap::ArcSwap;
 use notify::Watcher;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -76,11 +76,10 @@ impl Reloader {
     /// Watches folders, not files: a file replaced by renaming is another file. The audit's folder is
     /// looked at instead: every line written there would be reported.
     fn watch(&mut self) {
-        let files = self.providers.files.iter();
-        let folders: Vec<PathBuf> = files
-            .filter_map(|file| file.path().parent())
-            .chain([self.config.views.as_path()])
-            .map(canonical)
+        let files = self.providers.files.iter().flat_map(|file| file.paths());
+        let folders: BTreeSet<PathBuf> = files
+            .filter_map(|path| path.parent().map(canonical))
+            .chain([canonical(&self.config.views)])
             .collect();
         let audit = match &self.config.audit.sink {
             AuditSink::File(path) => path.parent().map(canonical),
@@ -149,12 +148,7 @@ impl Reloader {
     }
 
     fn look_at_files(&self) -> Seen {
-        look(
-            self.providers
-                .files
-                .iter()
-                .map(|file| file.path().to_owned()),
-        )
+        look(self.providers.files.iter().flat_map(|file| file.paths()))
     }
 
     async fn reload_policy(&mut self) {

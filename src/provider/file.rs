@@ -8,7 +8,7 @@
 //! and, where needed, `"attributes": {"jane": {"region": ["EU"]}}`, `"superusers": ["admin"]`,
 //! `"denied_roles": {"jane": [...]}`, `"denied_permissions": {"jane": [...]}`.
 
-use super::{Answer, Asking, Provider, ProviderError};
+use super::{Answer, Asking, Provider, ProviderError, Reloadable};
 use crate::identity::Caller;
 use arc_swap::ArcSwap;
 use serde::de::{Error as _, MapAccess, Visitor};
@@ -25,7 +25,7 @@ use tokio::time::{Duration, Instant};
 /// Largest file, in bytes.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// Reads a file at start and at [`FileProvider::reload`]; answers from memory.
+/// Reads a file at start and at [`Reloadable::reload`]; answers from memory.
 pub struct FileProvider {
     name: String,
     path: PathBuf,
@@ -103,42 +103,6 @@ impl FileProvider {
         })
     }
 
-    /// The file, for whoever watches it.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Reads the file again. A good one takes force as a whole, at once; a broken one leaves the last
-    /// good one in force until it is older than `stale_max`.
-    ///
-    /// # Errors
-    /// Why the new file was not taken.
-    pub fn reload(&self) -> Result<(), ProviderError> {
-        let result = read(&self.path);
-        let before = self.state.load_full();
-        match result {
-            Ok(content) => {
-                self.state.store(Arc::new(State {
-                    content: Arc::new(content),
-                    broken: None,
-                }));
-                self.loaded.fetch_add(1, Ordering::SeqCst);
-                Ok(())
-            }
-            Err(error) => {
-                let since = before
-                    .broken
-                    .as_ref()
-                    .map_or_else(Instant::now, |(since, _)| *since);
-                let content = Arc::clone(&before.content);
-                let broken = Some((since, error.to_string()));
-                self.state.store(Arc::new(State { content, broken }));
-                self.loaded.fetch_add(1, Ordering::SeqCst);
-                Err(error)
-            }
-        }
-    }
-
     fn answer(&self, user: &str) -> Result<Answer, ProviderError> {
         let state = self.fresh()?;
         let content = &state.content;
@@ -194,6 +158,39 @@ impl Provider for FileProvider {
             .broken
             .is_none()
             .then(|| self.loaded.load(Ordering::SeqCst))
+    }
+}
+
+impl Reloadable for FileProvider {
+    fn paths(&self) -> Vec<PathBuf> {
+        vec![self.path.clone()]
+    }
+
+    /// A broken file leaves the last good content in force until it is older than `stale_max`.
+    fn reload(&self) -> Result<(), ProviderError> {
+        let result = read(&self.path);
+        let before = self.state.load_full();
+        match result {
+            Ok(content) => {
+                self.state.store(Arc::new(State {
+                    content: Arc::new(content),
+                    broken: None,
+                }));
+                self.loaded.fetch_add(1, Ordering::SeqCst);
+                Ok(())
+            }
+            Err(error) => {
+                let since = before
+                    .broken
+                    .as_ref()
+                    .map_or_else(Instant::now, |(since, _)| *since);
+                let content = Arc::clone(&before.content);
+                let broken = Some((since, error.to_string()));
+                self.state.store(Arc::new(State { content, broken }));
+                self.loaded.fetch_add(1, Ordering::SeqCst);
+                Err(error)
+            }
+        }
     }
 }
 

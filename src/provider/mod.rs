@@ -2,7 +2,7 @@
 //! into one principal by a [`Resolver`].
 //!
 //! ```text
-//! Caller -> Resolver -> [cache] -> file | sql -> merge -> Findings -> Principal
+//! Caller -> Resolver -> [cache] -> file | sql -> merge -> Findings -> steps -> Principal
 //! ```
 //!
 //! A provider that cannot answer, answers too late, too much or not understandably is an error, and
@@ -15,6 +15,7 @@ mod flight;
 mod merge;
 mod resolver;
 mod sql;
+mod step;
 
 pub use answer::{ANSWER_ITEMS_MAX, Answer, ITEM_BYTES_MAX, ProviderError};
 pub use cache::Cached;
@@ -22,6 +23,7 @@ pub use file::FileProvider;
 pub use resolver::Resolver;
 pub(crate) use sql::listen;
 pub use sql::{SqlProvider, SqlQueries};
+pub use step::{Reloadable, Step};
 
 use crate::identity::Caller;
 use std::collections::BTreeSet;

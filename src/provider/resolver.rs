@@ -2,7 +2,7 @@
 //! as no answer can have changed.
 
 use super::merge::Merged;
-use super::{Provider, ProviderError};
+use super::{Provider, ProviderError, Step};
 use crate::error::{Error, Fault, FaultKind, Reason, Refusal};
 use crate::identity::{Caller, Principal};
 use moka::sync::Cache;
@@ -16,6 +16,7 @@ const PRINCIPALS_MAX: u64 = 10_000;
 /// From a [`Caller`] to a [`Principal`]: asks every provider and merges what they found.
 pub struct Resolver {
     providers: Vec<Arc<dyn Provider>>,
+    steps: Vec<Arc<dyn Step>>,
     /// A bound over all of it, whatever bounds the providers keep themselves.
     timeout: Duration,
     kept: Cache<Arc<str>, (Vec<u64>, Arc<Principal>)>,
@@ -26,9 +27,17 @@ impl Resolver {
     pub fn new(providers: Vec<Arc<dyn Provider>>, timeout: Duration) -> Self {
         Self {
             providers,
+            steps: Vec::new(),
             timeout,
             kept: Cache::new(PRINCIPALS_MAX),
         }
+    }
+
+    /// Adds steps that complete what the providers found, in this order.
+    #[must_use]
+    pub fn with_steps(mut self, steps: Vec<Arc<dyn Step>>) -> Self {
+        self.steps.extend(steps);
+        self
     }
 
     /// The principal a caller is at this moment. Ask once per statement; it is cheap when nothing changed.
@@ -66,17 +75,17 @@ impl Resolver {
         Ok(principal)
     }
 
-    /// Makes every provider forget what it kept.
+    /// Makes every provider and step forget what it kept.
     pub fn clear(&self) {
         self.providers.iter().for_each(|provider| provider.clear());
+        self.steps.iter().for_each(|step| step.clear());
         self.kept.invalidate_all();
     }
 
     fn generations(&self) -> Option<Vec<u64>> {
-        self.providers
-            .iter()
-            .map(|provider| provider.generation())
-            .collect()
+        let providers = self.providers.iter().map(|provider| provider.generation());
+        let steps = self.steps.iter().map(|step| step.generation());
+        providers.chain(steps).collect()
     }
 
     async fn ask(&self, caller: &Caller) -> Result<Arc<Principal>, Error> {
@@ -109,11 +118,12 @@ impl Resolver {
                 of_roles.extend(permissions);
             }
         }
-        Ok(Principal::new(
-            caller.login(),
-            caller.user_id(),
-            merged.finish(of_roles),
-        ))
+        let mut found = merged.finish(of_roles);
+        for step in &self.steps {
+            let completed = step.complete(caller, &mut found).await;
+            completed.map_err(|error| fault(step.name(), &error))?;
+        }
+        Ok(Principal::new(caller.login(), caller.user_id(), found))
     }
 }
 
