@@ -12,6 +12,7 @@ mod answer;
 mod cache;
 mod file;
 mod flight;
+pub mod ladder;
 mod merge;
 mod resolver;
 mod sql;
