@@ -166,6 +166,11 @@ fn rules(view: &PermissionView, columns: &[Described]) -> Vec<PolicyError> {
                 .map(|c| (format!("column {c} requires"), c)),
         )
         .chain(
+            view.column_tags
+                .keys()
+                .map(|c| (format!("column {c} tags"), c)),
+        )
+        .chain(
             view.column_descriptions
                 .keys()
                 .map(|c| (format!("column {c} description"), c)),
@@ -344,6 +349,7 @@ pub(super) fn policy_view(
                 .cloned()
                 .or_else(|| comment(name)),
             requires: view.column_requires.get(name).cloned().unwrap_or_default(),
+            tags: view.column_tags.get(name).cloned().unwrap_or_default(),
             masked: view.masks.get(name).map(|mask| mask.unless.clone()),
         })
         .collect();

@@ -135,7 +135,8 @@ pub(crate) fn open_possible(view: &PermissionView, facts: &BodyFacts) -> bool {
 
 /// The installed view's SELECT: all columns; those the reader lacks a permission for are NULL.
 pub(crate) fn installed(view: &PermissionView, facts: &BodyFacts) -> String {
-    let ruled = !view.masks.is_empty() || !view.column_requires.is_empty();
+    let ruled =
+        !view.masks.is_empty() || !view.column_requires.is_empty() || !view.column_tags.is_empty();
     let text = if ruled {
         let all: Vec<&BodyColumn> = columns(view, facts).collect();
         wrapped(view, facts, &all, Spelling::Installed)
@@ -197,20 +198,14 @@ fn output(view: &PermissionView, column: &BodyColumn, spelling: Spelling, out: &
     let name = identifier(&column.name);
     let mask = view.masks.get(&column.name);
     let parsed = view.parsed_masks.get(&column.name);
-    // Inline: who lacks a required permission has no such column at all.
-    let requires = view
-        .column_requires
-        .get(&column.name)
-        .filter(|_| spelling == Spelling::Installed);
-    if mask.is_none() && requires.is_none() {
+    // Inline: who lacks a required permission or every tag has no such column at all.
+    let rule = column_rule(view, &column.name, spelling);
+    if mask.is_none() && rule.is_none() {
         return push(out, &name);
     }
-    if let Some(needed) = requires {
+    if let Some(rule) = &rule {
         push(out, "CASE WHEN ");
-        for (index, permission) in needed.iter().enumerate() {
-            push(out, if index > 0 { " AND " } else { "" });
-            has_permission(permission, spelling, out);
-        }
+        append(out, rule);
         push(out, " THEN ");
     }
     match mask.zip(parsed) {
@@ -229,7 +224,7 @@ fn output(view: &PermissionView, column: &BodyColumn, spelling: Spelling, out: &
         }
         None => push(out, &name),
     }
-    if requires.is_some() {
+    if rule.is_some() {
         // An untyped NULL would take the type modifier away: numeric(10,2) would become numeric.
         push(
             out,
@@ -237,6 +232,35 @@ fn output(view: &PermissionView, column: &BodyColumn, spelling: Spelling, out: &
         );
     }
     push(out, &format!(" AS {name}"));
+}
+
+/// What the installed view asks before it shows a column: every permission, and one of the tags.
+fn column_rule(view: &PermissionView, column: &str, spelling: Spelling) -> Option<InlineBody> {
+    if spelling == Spelling::Inline {
+        return None;
+    }
+    let mut conditions = Vec::new();
+    for permission in view.column_requires.get(column).into_iter().flatten() {
+        let mut condition = empty();
+        has_permission(permission, spelling, &mut condition);
+        conditions.push(condition);
+    }
+    if let Some(tags) = view.column_tags.get(column) {
+        let mut condition = empty();
+        let accessible = PrincipalFunction::Tags;
+        render_function(accessible, None, false, spelling, &mut condition);
+        let tags: Vec<String> = tags.iter().map(|tag| literal(tag)).collect();
+        let one_of = format!(" && ARRAY[{}]::text[]", tags.join(", "));
+        push(&mut condition, &one_of);
+        conditions.push(condition);
+    }
+    let mut conditions = conditions.into_iter();
+    let mut rule = conditions.next()?;
+    for condition in conditions {
+        push(&mut rule, " AND ");
+        append(&mut rule, &condition);
+    }
+    Some(rule)
 }
 
 fn has_permission(permission: &str, spelling: Spelling, out: &mut InlineBody) {

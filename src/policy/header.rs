@@ -5,6 +5,7 @@
 //! more continues the one above. `mask` and `column` name a column, quoted as in SQL where needed.
 
 use super::near::near;
+use super::tags::valid_tag;
 use super::view::{Mask, PolicyError};
 use crate::policy::RelationName;
 use std::collections::BTreeMap;
@@ -36,6 +37,7 @@ pub(crate) struct Header {
     pub(crate) superuser: Option<bool>,
     pub(crate) masks: BTreeMap<String, Mask>,
     pub(crate) column_requires: BTreeMap<String, Vec<String>>,
+    pub(crate) column_tags: BTreeMap<String, Vec<String>>,
     pub(crate) column_descriptions: BTreeMap<String, String>,
     /// Line of each key, for errors found later; `mask`s and `column`s are `key column`.
     pub(crate) lines: BTreeMap<String, usize>,
@@ -164,7 +166,7 @@ fn parse_line(header: &mut Header, line: usize, text: &str) -> Result<(), Bad> {
         "table" => header.table = Some(relation(value)?),
         "description" => header.description = Some(value.to_owned()),
         "requires" => header.requires = permissions(value)?,
-        "tags" => header.tags = words(value),
+        "tags" => header.tags = tags(value)?,
         "key" => header.key = columns(value)?,
         "role_column" => header.role_column = Some(column_alone(value)?),
         "superuser" => {
@@ -234,10 +236,9 @@ fn parse_mask(header: &mut Header, line: usize, rest: &str) -> Result<(), Bad> {
     Ok(())
 }
 
-/// `COLUMN requires PERMISSION[, PERMISSION]` or `COLUMN description: TEXT`
+/// `COLUMN requires PERMISSION[, PERMISSION]`, `COLUMN tags TAG[, TAG]` or `COLUMN description: TEXT`
 fn parse_column(header: &mut Header, line: usize, rest: &str) -> Result<(), Bad> {
-    let form =
-        "Write `-- column COLUMN requires PERMISSION` or `-- column COLUMN description: TEXT`.";
+    let form = "Write `-- column COLUMN requires PERMISSION`, `-- column COLUMN tags TAG` or `-- column COLUMN description: TEXT`.";
     let (column, rest) = identifier(rest)?;
     let rest = rest.trim();
     let end = rest
@@ -252,12 +253,17 @@ fn parse_column(header: &mut Header, line: usize, rest: &str) -> Result<(), Bad>
             once(header, format!("column {column} requires"), line)?;
             header.column_requires.insert(column, needed);
         }
+        "tags" if !value.is_empty() => {
+            let tags = tags(value)?;
+            once(header, format!("column {column} tags"), line)?;
+            header.column_tags.insert(column, tags);
+        }
         "description" if colon.is_some() && !value.is_empty() => {
             once(header, format!("column {column} description"), line)?;
             header.column_descriptions.insert(column, value.to_owned());
         }
         _ => {
-            let hint = match near(word, ["requires", "description"]) {
+            let hint = match near(word, ["requires", "tags", "description"]) {
                 Some(known) if known != word => format!("Did you mean `{known}`?"),
                 _ => form.to_owned(),
             };
@@ -273,6 +279,22 @@ fn words(value: &str) -> Vec<String> {
         .filter(|word| !word.is_empty())
         .map(str::to_owned)
         .collect()
+}
+
+fn tags(value: &str) -> Result<Vec<String>, Bad> {
+    let tags = words(value);
+    match tags.iter().find(|tag| !valid_tag(tag)) {
+        Some(tag) => Err(bad(
+            format!("`{tag}` cannot be a tag"),
+            "Name tags as they are defined, separated by commas; without quotes, parentheses or *.",
+        )),
+        // No tag would mean "for everyone".
+        None if tags.is_empty() => Err(bad(
+            "no tag is named",
+            "Name one tag, or leave the line out: without tags it is for everyone.",
+        )),
+        None => Ok(tags),
+    }
 }
 
 fn permission_ok(name: &str) -> bool {

@@ -5,8 +5,10 @@ pub(crate) mod compose;
 mod grants;
 mod header;
 mod near;
+mod profile;
 mod settings;
 mod snapshot;
+mod tags;
 mod view;
 
 pub(crate) use compose::identifier;
@@ -14,9 +16,11 @@ pub use grants::{
     ColumnType, GrantedColumn, GrantedTable, Grants, GrantsFingerprint, InlineBody, PrincipalField,
     RelationName, ShadowSource, TypeKind, quote_identifier,
 };
+pub use profile::profile;
 pub(crate) use settings::array_literal;
 pub use settings::{PrincipalSettings, SET_PRINCIPAL};
 pub use snapshot::{Policy, PolicyColumn, PolicyVersion, PolicyView};
 pub(crate) use snapshot::{ViewSource, WholeTable, whole_table};
+pub use tags::{TAG_BYTES_MAX, TAG_MEMBERS_MAX, TAGS_MAX, TagDefinitions, TagError};
 pub(crate) use view::check_together;
 pub use view::{Mask, PermissionView, PolicyError, RoleColumn, parse_view_file};

@@ -38,6 +38,8 @@ pub struct PolicyColumn {
     pub description: Option<String>,
     /// Permissions needed to see it.
     pub requires: Vec<String>,
+    /// Tags of which one has to be accessible to see it; none = everyone sees it.
+    pub tags: Vec<String>,
     /// Whether it is shown masked (`None` = never masked), and who sees it whole.
     pub masked: Option<Option<String>>,
 }
@@ -59,6 +61,20 @@ pub(crate) enum ViewSource {
 pub(crate) struct WholeTable {
     pub(crate) columns: Vec<GrantedColumn>,
     pub(crate) primary_key: Vec<String>,
+}
+
+/// What a principal holds and may access.
+struct Rights<'a> {
+    holds: &'a dyn Fn(&str) -> bool,
+    may_access: &'a dyn Fn(&str) -> bool,
+}
+
+impl Rights<'_> {
+    /// Every permission is needed; of the tags, if there are any, one.
+    fn open(&self, requires: &[String], tags: &[String]) -> bool {
+        requires.iter().all(|needed| (self.holds)(needed))
+            && (tags.is_empty() || tags.iter().any(|tag| (self.may_access)(tag)))
+    }
 }
 
 /// A permission view with what the database says about it.
@@ -83,14 +99,14 @@ impl PolicyView {
         self.view.relation()
     }
 
-    fn granted(&self, holds: &dyn Fn(&str) -> bool) -> Option<GrantedTable> {
-        if !self.view.requires.iter().all(|needed| holds(needed)) {
+    fn granted(&self, rights: &Rights<'_>) -> Option<GrantedTable> {
+        if !rights.open(&self.view.requires, &self.view.tags) {
             return None;
         }
         let columns: Vec<GrantedColumn> = self
             .columns
             .iter()
-            .filter(|column| column.requires.iter().all(|needed| holds(needed)))
+            .filter(|column| rights.open(&column.requires, &column.tags))
             .map(|column| GrantedColumn {
                 name: column.name.clone(),
                 type_: column.type_.clone(),
@@ -114,7 +130,10 @@ impl PolicyView {
     /// For a superuser. `None` only where nothing is installed for superusers.
     fn granted_to_superuser(&self) -> Option<GrantedTable> {
         let Some(whole) = &self.whole else {
-            let mut table = self.granted(&|_| true)?;
+            let mut table = self.granted(&Rights {
+                holds: &|_| true,
+                may_access: &|_| true,
+            })?;
             if let ViewSource::Installed { all, .. } = &self.source {
                 let all = all.clone()?;
                 table.source = ShadowSource::Installed {
@@ -176,8 +195,11 @@ pub struct Policy {
     views: Vec<PolicyView>,
     /// Every permission that any view or column requires, sorted.
     asked: Vec<String>,
+    /// Every tag that any view or column carries, sorted.
+    tagged: Vec<String>,
     superuser: Arc<Grants>,
-    /// By which of `asked` a principal holds: nothing else of the principal changes the grants.
+    /// By which of `asked` a principal holds, then which of `tagged` they may access: nothing else of the
+    /// principal changes the grants.
     grants: RwLock<HashMap<Vec<bool>, Arc<Grants>>>,
 }
 
@@ -199,19 +221,18 @@ impl Policy {
         for (to, from) in version.iter_mut().zip(digest.iter()) {
             *to = *from;
         }
-        let columns = views.iter().flat_map(|view| &view.columns);
-        let asked: BTreeSet<&String> = views
-            .iter()
-            .flat_map(|view| &view.view.requires)
-            .chain(columns.flat_map(|column| &column.requires))
-            .collect();
-        let asked = asked.into_iter().cloned().collect();
+        let columns = || views.iter().flat_map(|view| &view.columns);
+        let asked = views.iter().flat_map(|view| &view.view.requires);
+        let asked = sorted(asked.chain(columns().flat_map(|column| &column.requires)));
+        let tagged = views.iter().flat_map(|view| &view.view.tags);
+        let tagged = sorted(tagged.chain(columns().flat_map(|column| &column.tags)));
         let tables = views.iter().filter_map(PolicyView::granted_to_superuser);
         let superuser = Arc::new(grants(tables.collect()));
         Self {
             version: PolicyVersion(version),
             views,
             asked,
+            tagged,
             superuser,
             grants: RwLock::default(),
         }
@@ -227,7 +248,8 @@ impl Policy {
         &self.views
     }
 
-    /// What `principal` may use now. Cheap: cached by which of the required permissions they hold.
+    /// What `principal` may use now. Cheap: cached by which of the required permissions they hold and
+    /// which of the tags they may access.
     pub fn grants(&self, principal: &Principal) -> Arc<Grants> {
         if principal.superuser() {
             return Arc::clone(&self.superuser);
@@ -236,19 +258,22 @@ impl Policy {
             .asked
             .iter()
             .map(|permission| principal.has_permission(permission))
+            .chain(self.tagged.iter().map(|tag| principal.tags().contains(tag)))
             .collect();
         let known = self.grants.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(grants) = known.get(&held) {
             return Arc::clone(grants);
         }
         drop(known);
-        let holds = |permission: &str| {
-            let index = self
-                .asked
-                .binary_search_by(|asked| asked.as_str().cmp(permission));
-            index.is_ok_and(|index| held.get(index) == Some(&true))
+        let found = |list: &[String], name: &str, offset: usize| {
+            let index = list.binary_search_by(|known| known.as_str().cmp(name));
+            index.is_ok_and(|index| held.get(offset + index) == Some(&true))
         };
-        let tables = self.views.iter().filter_map(|view| view.granted(&holds));
+        let rights = Rights {
+            holds: &|permission| found(&self.asked, permission, 0),
+            may_access: &|tag| found(&self.tagged, tag, self.asked.len()),
+        };
+        let tables = self.views.iter().filter_map(|view| view.granted(&rights));
         let made = Arc::new(grants(tables.collect()));
         let mut known = self.grants.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= GRANTS_MAX {
@@ -257,6 +282,11 @@ impl Policy {
         known.insert(held, Arc::clone(&made));
         made
     }
+}
+
+fn sorted<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let names: BTreeSet<&String> = names.collect();
+    names.into_iter().cloned().collect()
 }
 
 fn grants(tables: Vec<GrantedTable>) -> Grants {

@@ -69,6 +69,7 @@ pub struct PermissionView {
     pub(crate) role_column: Option<RoleColumn>,
     pub(crate) masks: BTreeMap<String, Mask>,
     pub(crate) column_requires: BTreeMap<String, Vec<String>>,
+    pub(crate) column_tags: BTreeMap<String, Vec<String>>,
     pub(crate) superuser: bool,
     pub(crate) body: String,
     pub(crate) body_line: usize,
@@ -98,7 +99,7 @@ impl PermissionView {
         &self.requires
     }
 
-    /// `tags:`.
+    /// `tags:`: who may access none of them does not see the table; none = everyone may.
     pub fn tags(&self) -> &[String] {
         &self.tags
     }
@@ -106,6 +107,11 @@ impl PermissionView {
     /// `column COLUMN requires PERMISSION`, by column.
     pub fn column_requires(&self) -> &BTreeMap<String, Vec<String>> {
         &self.column_requires
+    }
+
+    /// `column COLUMN tags TAG`, by column.
+    pub fn column_tags(&self) -> &BTreeMap<String, Vec<String>> {
+        &self.column_tags
     }
 
     /// `mask COLUMN: ...`, by column.
@@ -138,7 +144,7 @@ impl PermissionView {
         &self.parsed.relations
     }
 
-    /// Identifies what is to be installed: everything but the descriptions and `requires`.
+    /// Identifies what is to be installed: everything but the descriptions, `requires` and `tags`.
     pub(crate) fn source_digest(&self) -> String {
         use sha2::{Digest, Sha256};
         let rules: Vec<_> = self
@@ -146,10 +152,14 @@ impl PermissionView {
             .iter()
             .map(|(column, mask)| (column, &mask.expression, &mask.unless))
             .collect();
-        let source = format!(
+        let mut source = format!(
             "{:?}{:?}{:?}{rules:?}{:?}{}",
             self.relation, self.body, self.role_column, self.column_requires, self.superuser
         );
+        // Only then, so that views installed before there were tags count as unchanged.
+        if !self.column_tags.is_empty() {
+            source.push_str(&format!("{:?}", self.column_tags));
+        }
         let digest = Sha256::digest(source);
         digest.iter().take(16).map(|b| format!("{b:02x}")).collect()
     }
@@ -196,6 +206,7 @@ pub fn parse_view_file(file_name: &str, text: &str) -> Result<PermissionView, Ve
             role_column,
             masks: header.masks,
             column_requires: header.column_requires,
+            column_tags: header.column_tags,
             superuser: header.superuser.unwrap_or(true),
             body: split.body.trim().to_owned(),
             body_line: split.body_line,
