@@ -11,7 +11,7 @@ use crate::audit::{AuditLog, AuditRecord, Decision, Outcome, RequestId};
 use crate::error::{Error, Fault, FaultKind, Reason, Refusal};
 use crate::identity::{Authenticator, Caller, Principal};
 use crate::limits::Limits;
-use crate::policy::{Grants, Policy, PolicyVersion, PrincipalSettings};
+use crate::policy::{self, Grants, Policy, PolicyVersion, PrincipalSettings};
 use crate::provider::Resolver;
 use crate::sql::statement::{self, Statement, StatementKind};
 use crate::sql::{Form, Rewrite, Rewrites};
@@ -75,6 +75,11 @@ impl Standing {
     /// What the database is told about them.
     pub fn settings(&self) -> &Arc<PrincipalSettings> {
         &self.settings
+    }
+
+    /// What the principal is and may do, for its own eyes; see [`policy::profile`].
+    pub fn profile(&self) -> serde_json::Value {
+        policy::profile(&self.principal, &self.grants)
     }
 
     /// Whether a decision made in the other standing still holds in this one.
@@ -321,6 +326,19 @@ impl Gateway {
                 Form::Sealed => "sealed",
             });
         }
+        Box::pin(self.parts.audit.record(&record))
+    }
+
+    /// The audit's line for a request that is answered from the standing itself.
+    pub fn record_shown(
+        &self,
+        request_id: RequestId,
+        facts: &SessionFacts,
+        caller: &Caller,
+        text: &str,
+        standing: &Arc<Standing>,
+    ) -> Gate<'static> {
+        let record = self.base_record(request_id, facts, caller, text, Some(standing));
         Box::pin(self.parts.audit.record(&record))
     }
 

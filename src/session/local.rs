@@ -6,6 +6,7 @@ use super::answer::Answer;
 use super::courtesy::Courtesy;
 use super::extended::no_statement;
 use super::pipeline::Stop;
+use super::principal;
 use super::told::Told;
 use crate::audit::RequestId;
 use crate::error::Error;
@@ -34,6 +35,9 @@ impl Session {
         kind: &StatementKind,
         describe: bool,
     ) -> Result<(), Stop> {
+        if principal::is_asked_for(kind) {
+            return self.show_principal(text, describe).await;
+        }
         let id = RequestId::next();
         if let StatementKind::Refused(refusal) = kind {
             let error = Error::Refused(refusal.clone());

@@ -12,6 +12,7 @@ mod extended;
 mod local;
 mod message;
 mod pipeline;
+mod principal;
 mod setting_list;
 mod settings;
 mod simple;

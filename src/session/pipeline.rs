@@ -17,8 +17,8 @@ const OUTBOUND_BYTES_HIGH: usize = 1024 * 1024;
 /// A request whose end the audit waits for.
 #[derive(Debug)]
 pub(super) struct OpenRequest {
-    id: RequestId,
-    started: Instant,
+    pub(super) id: RequestId,
+    pub(super) started: Instant,
 }
 
 /// Why a statement goes no further.
