@@ -60,6 +60,16 @@ pub trait Provider: Send + Sync + 'static {
         None
     }
 
+    /// Whether the user id alone decides the answer: not the login, the claims or the network.
+    fn by_user_id(&self) -> bool {
+        false
+    }
+
     /// Forgets what it kept, if it keeps anything.
     fn clear(&self) {}
+
+    /// Forgets what it kept of one user; at least that.
+    fn clear_user(&self, _user_id: &str) {
+        self.clear();
+    }
 }

@@ -196,6 +196,10 @@ impl Provider for SqlProvider {
         &self.name
     }
 
+    fn by_user_id(&self) -> bool {
+        true
+    }
+
     fn find<'a>(&'a self, caller: &'a Caller) -> Asking<'a, Answer> {
         Box::pin(async move {
             if caller.user_id().contains('\0') {
