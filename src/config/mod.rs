@@ -121,7 +121,7 @@ pub struct Provider {
 /// The kinds of provider.
 #[derive(Debug, Clone)]
 pub enum ProviderKind {
-    /// A JSON or TOML file.
+    /// A JSON, YAML or TOML file.
     File {
         /// The file.
         path: PathBuf,

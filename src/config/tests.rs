@@ -213,7 +213,7 @@ fn one_thing_wrong() {
         (
             "\"roles.json\"",
             "\"password\"",
-            "providers[0].path: has to end in .json or .toml",
+            "providers[0].path: has to end in .json, .yaml, .yml or .toml",
         ),
         (
             bob,

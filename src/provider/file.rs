@@ -1,4 +1,4 @@
-//! The `file` provider: users, roles and who has which in one JSON or TOML file.
+//! The `file` provider: users, roles and who has which in one JSON, YAML or TOML file.
 //!
 //! ```json
 //! {"users":      {"admin": ["admin:*"]},
@@ -247,15 +247,25 @@ fn read(path: &Path) -> Result<Content, ProviderError> {
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(ProviderError::Oversize("the file is larger than 64 MB"));
     }
-    let content: Content = if path
-        .extension()
-        .is_some_and(|extension| extension == "toml")
-    {
-        let text = String::from_utf8(bytes).map_err(|error| garbage(error.to_string()))?;
-        toml::from_str(&text).map_err(|error| garbage(error.message().to_owned()))?
-    } else {
-        serde_json::from_slice(&bytes).map_err(|error| garbage(error.to_string()))?
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    let text = || std::str::from_utf8(&bytes).map_err(|error| garbage(error.to_string()));
+    let content: Content = match ending {
+        Some("toml") => {
+            toml::from_str(text()?).map_err(|error| garbage(error.message().to_owned()))?
+        }
+        Some("yaml" | "yml") => yaml(text()?).map_err(garbage)?,
+        _ => serde_json::from_slice(&bytes).map_err(|error| garbage(error.to_string()))?,
     };
     content.check()?;
     Ok(content)
+}
+
+/// YAML 1.2. Aliases and merge keys are bounded by the library; a file of [`FILE_BYTES_MAX`] may hold
+/// more nodes than its defaults allow.
+fn yaml(text: &str) -> Result<Content, String> {
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! { max_events: 20_000_000, max_nodes: 10_000_000 },
+        with_snippet: false,
+    };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())
 }

@@ -255,6 +255,11 @@ async fn file_toml() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn file_yaml() {
+    suite(Kind::FileYaml).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sql() {
     suite(Kind::Sql).await;
 }

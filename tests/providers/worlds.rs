@@ -22,6 +22,7 @@ const TIMEOUT: Duration = Duration::from_secs(4);
 pub enum Kind {
     FileJson,
     FileToml,
+    FileYaml,
     /// A file that may be stale for [`STALE_MAX`]; the others may not be at all.
     FileLenient,
     Sql,
@@ -94,7 +95,7 @@ const TABLES: &str = "
 impl World {
     pub async fn new(kind: Kind) -> Self {
         let (place, provider) = match kind {
-            Kind::FileJson | Kind::FileToml | Kind::FileLenient => file(kind),
+            Kind::FileJson | Kind::FileToml | Kind::FileYaml | Kind::FileLenient => file(kind),
             Kind::Sql | Kind::SqlCached => sql(kind).await,
         };
         let settings = Provider {
@@ -127,12 +128,7 @@ impl World {
     pub async fn tell(&self, facts: &Facts) {
         match &self.place {
             Place::File { path, .. } => {
-                let text = if self.kind == Kind::FileToml {
-                    toml::to_string(facts).unwrap()
-                } else {
-                    serde_json::to_string(facts).unwrap()
-                };
-                self.write(path, &text);
+                self.write(path, &written(self.kind, facts));
             }
             Place::Sql { admin, .. } => {
                 tell_sql(admin, facts).await;
@@ -199,11 +195,7 @@ impl World {
             user_roles: BTreeMap::from([("bob".to_owned(), roles.to_vec())]),
             ..Facts::default()
         };
-        if self.kind == Kind::FileToml {
-            toml::to_string(&facts).unwrap()
-        } else {
-            serde_json::to_string(&facts).unwrap()
-        }
+        written(self.kind, &facts)
     }
 
     /// What the log has to say about the harm.
@@ -239,15 +231,62 @@ impl World {
     }
 }
 
+fn written(kind: Kind, facts: &Facts) -> String {
+    match kind {
+        Kind::FileToml => toml::to_string(facts).unwrap(),
+        Kind::FileYaml => yaml(facts),
+        _ => serde_json::to_string(facts).unwrap(),
+    }
+}
+
+/// Block style, as people write it; names in JSON's quotes, which are YAML's too.
+fn yaml(facts: &Facts) -> String {
+    use std::fmt::Write;
+    let quoted = |text: &String| serde_json::to_string(text).unwrap();
+    let mut text = format!("# who has what\nsuperusers: {:?}\n", facts.superusers);
+    for (section, lists) in [
+        ("user_roles", &facts.user_roles),
+        ("users", &facts.users),
+        ("roles", &facts.roles),
+        ("denied_roles", &facts.denied_roles),
+    ] {
+        writeln!(
+            text,
+            "{section}: {}",
+            if lists.is_empty() { "{}" } else { "" }
+        )
+        .unwrap();
+        for (name, items) in lists {
+            writeln!(
+                text,
+                "  {}:{}",
+                quoted(name),
+                if items.is_empty() { " []" } else { "" }
+            )
+            .unwrap();
+            for item in items {
+                writeln!(text, "    - {}", quoted(item)).unwrap();
+            }
+        }
+    }
+    writeln!(
+        text,
+        "attributes: {}",
+        serde_json::to_string(&facts.attributes).unwrap()
+    )
+    .unwrap();
+    text
+}
+
 fn file(kind: Kind) -> (Place, ProviderKind) {
     let folder = tempfile::tempdir().unwrap();
-    let name = if kind == Kind::FileToml {
-        "facts.toml"
-    } else {
-        "facts.json"
+    let name = match kind {
+        Kind::FileToml => "facts.toml",
+        Kind::FileYaml => "facts.yaml",
+        _ => "facts.json",
     };
     let path = folder.path().join(name);
-    std::fs::write(&path, if kind == Kind::FileToml { "" } else { "{}" }).unwrap();
+    std::fs::write(&path, written(kind, &Facts::default())).unwrap();
     let stale_max = if kind == Kind::FileLenient {
         STALE_MAX
     } else {

@@ -8,15 +8,20 @@ use toml::Table;
 pub(super) fn provider(check: &mut Check, path: &str, table: Table) -> Option<Provider> {
     let raw: raw::FileProvider = check.section(path, table);
     let stale = check.within(&join(path, "stale_s_max"), raw.stale_s_max, 300, 0, 86_400);
-    let file = check.required(join(path, "path"), raw.path, "Name a .json or .toml file.")?;
+    let file = check.required(
+        join(path, "path"),
+        raw.path,
+        "Name a .json, .yaml or .toml file.",
+    )?;
     let file = check.file(&join(path, "path"), &file);
     if !file
         .extension()
-        .is_some_and(|extension| extension == "json" || extension == "toml")
+        .and_then(|extension| extension.to_str())
+        .is_some_and(|extension| matches!(extension, "json" | "toml" | "yaml" | "yml"))
     {
         check.problem(
             join(path, "path"),
-            "has to end in .json or .toml",
+            "has to end in .json, .yaml, .yml or .toml",
             "The ending says how it is read.",
         );
     }
