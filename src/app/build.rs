@@ -6,7 +6,8 @@ use crate::control::{Connector, Target, causes, client_tls};
 use crate::install::{self, LoginKind, Severity};
 use crate::policy::Policy;
 use crate::provider::{
-    Cached, FileProvider, Provider, Reloadable, Resolver, SqlProvider, SqlQueries, Step, listen,
+    Cached, FileProvider, Hierarchy, LiveHierarchy, Provider, Reloadable, Resolver, SqlProvider,
+    SqlQueries, Step, listen,
 };
 use crate::upstream::{self, Pool, PoolOptions};
 use anyhow::{Context, bail};
@@ -117,6 +118,7 @@ pub struct Providers {
     all: Vec<Arc<dyn Provider>>,
     /// What completes their findings, in order.
     steps: Vec<Arc<dyn Step>>,
+    hierarchy: Arc<LiveHierarchy>,
     /// What reads files, for whoever watches them.
     pub(super) files: Vec<Arc<dyn Reloadable>>,
     listeners: Vec<AbortHandle>,
@@ -125,7 +127,9 @@ pub struct Providers {
 impl Providers {
     /// A resolver over all of them.
     pub fn resolver(&self) -> Resolver {
-        Resolver::new(self.all.clone(), RESOLUTION_MAX).with_steps(self.steps.clone())
+        Resolver::new(self.all.clone(), RESOLUTION_MAX)
+            .with_hierarchy(Arc::clone(&self.hierarchy))
+            .with_steps(self.steps.clone())
     }
 
     /// Reads every file again. A broken one leaves its last good content in force, for a limited time.
@@ -148,6 +152,30 @@ impl Drop for Providers {
     }
 }
 
+/// Everything that decides who somebody is: the providers, and what is worked out from their answers.
+///
+/// # Errors
+/// The first part that does not work, and why.
+pub async fn permissions(config: &Config) -> anyhow::Result<Providers> {
+    let mut providers = providers(&config.providers).await?;
+    providers.hierarchy = Arc::new(hierarchy(config)?);
+    if config.hierarchy.file.is_some() {
+        let file = Arc::clone(&providers.hierarchy);
+        providers.files.push(file);
+    }
+    Ok(providers)
+}
+
+fn hierarchy(config: &Config) -> anyhow::Result<LiveHierarchy> {
+    let config::Hierarchy {
+        roles,
+        permissions,
+        file,
+    } = config.hierarchy.clone();
+    let configured = Hierarchy::new(roles, permissions).context("[hierarchy]")?;
+    LiveHierarchy::open(configured, file).context("hierarchy.file")
+}
+
 /// Every provider, connected to or read once so that a wrong one is found now.
 ///
 /// # Errors
@@ -156,6 +184,7 @@ pub async fn providers(settings: &[config::Provider]) -> anyhow::Result<Provider
     let mut providers = Providers {
         all: Vec::new(),
         steps: Vec::new(),
+        hierarchy: Arc::default(),
         files: Vec::new(),
         listeners: Vec::new(),
     };

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-pub use build::{ControlLogin, Providers, connect, providers};
+pub use build::{ControlLogin, Providers, connect, permissions, providers};
 
 /// Serves until `shutdown` resolves; then finishes within a bound. SIGHUP and changes of `views/`
 /// and of provider files reload what they concern without dropping sessions; what cannot be reloaded
@@ -36,7 +36,7 @@ pub async fn serve(
         tracing::warn!("{warning}");
     }
     let audit = Arc::new(build::audit(&config)?);
-    let providers = providers(&config.providers).await?;
+    let providers = permissions(&config).await?;
     build::posture(&config).await?;
     let policy = Arc::new(ArcSwap::from_pointee(build::policy(&config).await?));
     let authenticator = Arc::new(ArcSwap::from_pointee(Authenticator::new(
@@ -97,7 +97,7 @@ impl Drop for AbortOnDrop {
 /// # Errors
 /// A provider that cannot answer.
 pub async fn principal(config: &Config, user_id: &str) -> anyhow::Result<Principal> {
-    let resolver = providers(&config.providers).await?.resolver();
+    let resolver = permissions(config).await?.resolver();
     match resolver.principal(&Caller::assumed(user_id)).await {
         Ok(principal) => Ok(Principal::clone(&principal)),
         Err(crate::error::Error::Refused(refusal)) => Err(refusal.into()),

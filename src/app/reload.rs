@@ -186,7 +186,7 @@ impl Reloader {
                 return;
             }
         };
-        let providers = match build::providers(&config.providers).await {
+        let providers = match build::permissions(&config).await {
             Ok(providers) => providers,
             Err(error) => {
                 tracing::error!(

@@ -1,6 +1,7 @@
 //! `rowgate.toml`: as written (`raw`) and as checked ([`Config`]). Only `app` and `cli` know it.
 
 mod check;
+mod hierarchy;
 mod logins;
 mod providers;
 mod raw;
@@ -9,6 +10,7 @@ mod sections;
 mod tests;
 
 pub use check::Problem;
+pub use hierarchy::Hierarchy;
 
 use crate::identity::IdentitySettings;
 use crate::limits::Limits;
@@ -36,6 +38,8 @@ pub struct Config {
     pub identity: IdentitySettings,
     /// Where roles and permissions come from, in order.
     pub providers: Vec<Provider>,
+    /// What roles and permissions bring along.
+    pub hierarchy: Hierarchy,
     /// The audit log.
     pub audit: Audit,
     /// What a principal needs to be let in at all.

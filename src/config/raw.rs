@@ -121,3 +121,9 @@ pub(super) struct Gate {
     pub(super) connect_requires: Option<String>,
     pub(super) always_sealed: Option<bool>,
 }
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Hierarchy {
+    pub(super) file: Option<String>,
+}

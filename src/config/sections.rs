@@ -2,7 +2,8 @@
 
 use super::check::{Check, Problem, join};
 use super::{
-    Audit, AuditSink, Config, Enforcement, Gate, Tls, Upstream, UpstreamTls, logins, providers, raw,
+    Audit, AuditSink, Config, Enforcement, Gate, Tls, Upstream, UpstreamTls, hierarchy, logins,
+    providers, raw,
 };
 use crate::limits::Limits;
 use std::net::{IpAddr, SocketAddr};
@@ -21,6 +22,7 @@ const SECTIONS: &[&str] = &[
     "tokens",
     "statement_token",
     "providers",
+    "hierarchy",
     "audit",
     "gate",
     "limits",
@@ -52,6 +54,7 @@ pub(super) fn read(text: &str, path: &Path) -> Result<Config, Vec<Problem>> {
     let upstream = upstream(&mut check, &mut top);
     let identity = logins::identity(&mut check, &mut top);
     let providers = providers::providers(&mut check, &mut top, upstream.as_ref());
+    let hierarchy = hierarchy::hierarchy(&mut check, &mut top);
     let audit = audit(&mut check, &mut top);
     let gate = gate(&mut check, &mut top);
     let limits = limits(&mut check, &mut top);
@@ -74,6 +77,7 @@ pub(super) fn read(text: &str, path: &Path) -> Result<Config, Vec<Problem>> {
                 views,
                 identity,
                 providers,
+                hierarchy,
                 audit,
                 gate,
                 limits,

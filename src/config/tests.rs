@@ -75,7 +75,7 @@ fn the_explained_file_is_right_with_and_without_its_examples() {
         out
     };
     let folder = folder();
-    for name in ["server.pem", "server.key", "ca.pem"] {
+    for name in ["server.pem", "server.key", "ca.pem", "hierarchy.json"] {
         std::fs::write(folder.path().join(name), "").unwrap();
     }
     let file = folder.path().join("rowgate.toml");
@@ -87,7 +87,8 @@ fn the_explained_file_is_right_with_and_without_its_examples() {
             Some(rest)
                 if rest.starts_with('[')
                     || rest.split_once(" = ").is_some_and(|(key, _)| {
-                        key.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+                        key.starts_with('"')
+                            || key.chars().all(|c| c.is_ascii_lowercase() || c == '_')
                     }) =>
             {
                 rest
@@ -97,6 +98,9 @@ fn the_explained_file_is_right_with_and_without_its_examples() {
         .collect();
     let config = Config::parse(&secrets(&switched_on.join("\n")), &file).unwrap();
     assert_eq!(config.providers.len(), 2);
+    assert!(config.hierarchy.roles["Director"].contains("HR Manager"));
+    assert!(config.hierarchy.permissions["admin:posts"].contains("write:posts"));
+    assert!(config.hierarchy.file.is_some());
     assert!(config.identity.logins["n8n"].may_delegate);
     assert_eq!(
         config.identity.logins["n8n"].user_id, None,

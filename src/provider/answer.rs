@@ -1,5 +1,6 @@
 //! What one provider knows about one user, and how asking can fail.
 
+use super::names::well_formed;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most roles, permissions or attribute values in one answer.
@@ -38,6 +39,16 @@ impl Answer {
         ];
         for set in sets {
             check_items(set)?;
+        }
+        // Taken by its letters it would deny nothing, which nobody can have meant.
+        if let Some(odd) = self
+            .denied_permissions
+            .iter()
+            .find(|denied| !well_formed(denied))
+        {
+            return Err(ProviderError::Garbage(format!(
+                "\"{odd}\" is denied, and is no wildcard: a * stands alone or after the last colon"
+            )));
         }
         let values: usize = self.attributes.values().map(Vec::len).sum();
         if self.attributes.len() > ANSWER_ITEMS_MAX || values > ANSWER_ITEMS_MAX {

@@ -11,7 +11,7 @@
 use super::{Answer, Asking, Provider, ProviderError, Reloadable};
 use crate::identity::Caller;
 use arc_swap::ArcSwap;
-use serde::de::{Error as _, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -90,7 +90,7 @@ impl FileProvider {
     /// # Errors
     /// When it cannot be read or understood: there is no last good content yet.
     pub fn open(name: &str, path: &Path, stale_max: Duration) -> Result<Self, ProviderError> {
-        let content = Arc::new(read(path)?);
+        let content = Arc::new(read_content(path)?);
         Ok(Self {
             name: name.to_owned(),
             path: path.to_owned(),
@@ -168,7 +168,7 @@ impl Reloadable for FileProvider {
 
     /// A broken file leaves the last good content in force until it is older than `stale_max`.
     fn reload(&self) -> Result<(), ProviderError> {
-        let result = read(&self.path);
+        let result = read_content(&self.path);
         let before = self.state.load_full();
         match result {
             Ok(content) => {
@@ -196,7 +196,7 @@ impl Reloadable for FileProvider {
 
 /// A map in which a key stands once: a second entry would silently replace the first.
 #[derive(Debug, Clone)]
-struct Unique<V>(BTreeMap<String, V>);
+pub(super) struct Unique<V>(pub(super) BTreeMap<String, V>);
 
 impl<V> Default for Unique<V> {
     fn default() -> Self {
@@ -234,7 +234,17 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for Unique<V> {
     }
 }
 
-fn read(path: &Path) -> Result<Content, ProviderError> {
+fn read_content(path: &Path) -> Result<Content, ProviderError> {
+    let content: Content = read(path)?;
+    content.check()?;
+    Ok(content)
+}
+
+/// A file of bounded size as JSON, or as what its ending says.
+///
+/// # Errors
+/// When it cannot be read, is too large, or is not what is expected.
+pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<T, ProviderError> {
     let unavailable = |error: std::io::Error| {
         ProviderError::Unavailable(format!("cannot read {}: {error}", path.display()))
     };
@@ -249,20 +259,19 @@ fn read(path: &Path) -> Result<Content, ProviderError> {
     }
     let ending = path.extension().and_then(|ending| ending.to_str());
     let text = || std::str::from_utf8(&bytes).map_err(|error| garbage(error.to_string()));
-    let content: Content = match ending {
+    let content: T = match ending {
         Some("toml") => {
             toml::from_str(text()?).map_err(|error| garbage(error.message().to_owned()))?
         }
         Some("yaml" | "yml") => yaml(text()?).map_err(garbage)?,
         _ => serde_json::from_slice(&bytes).map_err(|error| garbage(error.to_string()))?,
     };
-    content.check()?;
     Ok(content)
 }
 
 /// YAML 1.2. Aliases and merge keys are bounded by the library; a file of [`FILE_BYTES_MAX`] may hold
 /// more nodes than its defaults allow.
-fn yaml(text: &str) -> Result<Content, String> {
+fn yaml<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! { max_events: 20_000_000, max_nodes: 10_000_000 },
         with_snippet: false,

@@ -1,25 +1,28 @@
 //! Several answers into one: grants unite, denials win.
 
 use super::Answer;
+use super::hierarchy::{Brings, Hierarchy, TooMany};
+use super::names::Narrowing;
 use crate::identity::Findings;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What all providers together say about a user, while the roles' permissions are still to be added.
+/// What all providers together say about a user.
 #[derive(Debug, Default)]
 pub(super) struct Merged {
-    /// Roles, each with the providers that gave it; denied ones already gone.
-    pub(super) roles: BTreeMap<String, BTreeSet<String>>,
+    /// Roles, each with the providers that gave it.
+    roles: Brings,
     permissions: BTreeSet<String>,
     attributes: BTreeMap<String, Vec<String>>,
     superuser: bool,
-    denied_permissions: BTreeSet<String>,
+    narrowing: Narrowing,
+    /// Something is denied: a superuser holds every permission, so one to whom something is denied is none.
+    denied: bool,
 }
 
 impl Merged {
     /// Unites answers, each with its provider's name.
     pub(super) fn new<'a>(answers: impl IntoIterator<Item = (&'a str, Answer)>) -> Self {
         let mut merged = Self::default();
-        let mut denied_roles = BTreeSet::new();
         let mut not_superuser = false;
         for (provider, answer) in answers {
             for role in answer.roles {
@@ -40,49 +43,58 @@ impl Merged {
             }
             merged.superuser |= answer.superuser == Some(true);
             not_superuser |= answer.superuser == Some(false);
-            denied_roles.extend(answer.denied_roles);
-            merged.denied_permissions.extend(answer.denied_permissions);
+            merged.denied |= !answer.denied_permissions.is_empty();
+            for role in &answer.denied_roles {
+                merged.narrowing.role(role);
+            }
+            for permission in &answer.denied_permissions {
+                merged.narrowing.permission(permission);
+            }
         }
         merged.superuser &= !not_superuser;
-        merged.roles.retain(|role, _| !denied_roles.contains(role));
         merged
     }
 
-    /// Adds what the roles carry and applies the denials.
-    pub(super) fn finish(mut self, of_roles: BTreeSet<String>) -> Findings {
+    /// Adds the roles that roles bring along; what is denied goes, and brings nothing.
+    pub(super) fn inherit(mut self, hierarchy: &Hierarchy) -> Result<Self, TooMany> {
+        let narrowing = &self.narrowing;
+        self.roles = hierarchy.roles(self.roles, |role| narrowing.leaves_role(role))?;
+        Ok(self)
+    }
+
+    /// The names of the roles.
+    pub(super) fn roles(&self) -> BTreeSet<String> {
+        self.roles.keys().cloned().collect()
+    }
+
+    /// Adds what the roles carry and what permissions bring along; what is denied goes, and brings nothing.
+    pub(super) fn finish(
+        mut self,
+        of_roles: BTreeSet<String>,
+        hierarchy: &Hierarchy,
+    ) -> Result<Findings, TooMany> {
         self.permissions.extend(of_roles);
-        let denied = self.denied_permissions;
-        // A wildcard that covers something denied goes as a whole: what it would still allow cannot be
-        // written as a set of permissions. Grant the single permissions beside a denial instead.
-        self.permissions.retain(|held| {
-            !denied
-                .iter()
-                .any(|denied| covers(denied, held) || covers(held, denied))
-        });
-        Findings {
+        let narrowing = &self.narrowing;
+        let left = |permission: &str| narrowing.leaves_permission(permission);
+        Ok(Findings {
             roles: self.roles,
-            permissions: self.permissions,
+            permissions: hierarchy.permissions(self.permissions, left)?,
             attributes: self.attributes,
             tags: BTreeSet::new(),
-            // A superuser holds every permission, so one to whom something is denied is none.
-            superuser: self.superuser && denied.is_empty(),
-        }
+            superuser: self.superuser && !self.denied,
+        })
     }
-}
-
-/// Whether holding `held` means holding `asked`: the same, `*`, or `scope:*` over `scope:...`.
-fn covers(held: &str, asked: &str) -> bool {
-    held == asked
-        || held == "*"
-        || held
-            .strip_suffix(":*")
-            .and_then(|scope| asked.strip_prefix(scope))
-            .is_some_and(|rest| rest.starts_with(':'))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn findings<const N: usize>(answers: [(&str, Answer); N], of_roles: &[&str]) -> Findings {
+        let none = Hierarchy::default();
+        let merged = Merged::new(answers).inherit(&none).unwrap();
+        merged.finish(set(of_roles), &none).unwrap()
+    }
 
     fn set(items: &[&str]) -> BTreeSet<String> {
         items.iter().map(|item| (*item).to_owned()).collect()
@@ -100,7 +112,7 @@ mod tests {
             permissions: set(&["b"]),
             ..Answer::default()
         };
-        let findings = Merged::new([("file", one), ("sql", two)]).finish(set(&["c"]));
+        let findings = findings([("file", one), ("sql", two)], &["c"]);
         assert_eq!(findings.roles["HR"], set(&["file", "sql"]));
         assert_eq!(findings.roles["Sales"], set(&["file"]));
         assert_eq!(findings.permissions, set(&["a", "b", "c"]));
@@ -124,7 +136,7 @@ mod tests {
             [("a", grant.clone()), ("b", deny.clone())],
             [("b", deny.clone()), ("a", grant.clone())],
         ] {
-            let findings = Merged::new(answers).finish(BTreeSet::new());
+            let findings = findings(answers, &[]);
             assert_eq!(findings.roles.keys().collect::<Vec<_>>(), ["Sales"]);
             assert_eq!(findings.permissions, set(&["read:posts"]));
             assert!(!findings.superuser);
@@ -148,7 +160,7 @@ mod tests {
                 denied_permissions: set(&[denied]),
                 ..Answer::default()
             };
-            let findings = Merged::new([("p", answer)]).finish(BTreeSet::new());
+            let findings = findings([("p", answer)], &[]);
             assert_eq!(findings.permissions, set(left), "{held:?} without {denied}");
         }
     }
@@ -160,7 +172,7 @@ mod tests {
             superuser: Some(true),
             ..Answer::default()
         };
-        let findings = Merged::new([("p", answer)]).finish(set(&["c", "d"]));
+        let findings = findings([("p", answer)], &["c", "d"]);
         assert_eq!(findings.permissions, set(&["d"]));
         assert!(!findings.superuser);
     }

@@ -1,6 +1,7 @@
 //! [`Resolver`]: asks every provider, merges what they found, and keeps the principal only as long
 //! as no answer can have changed.
 
+use super::hierarchy::{LiveHierarchy, TooMany};
 use super::merge::Merged;
 use super::{Provider, ProviderError, Step};
 use crate::error::{Error, Fault, FaultKind, Reason, Refusal};
@@ -16,6 +17,7 @@ const PRINCIPALS_MAX: u64 = 10_000;
 /// From a [`Caller`] to a [`Principal`]: asks every provider and merges what they found.
 pub struct Resolver {
     providers: Vec<Arc<dyn Provider>>,
+    hierarchy: Arc<LiveHierarchy>,
     steps: Vec<Arc<dyn Step>>,
     /// A bound over all of it, whatever bounds the providers keep themselves.
     timeout: Duration,
@@ -27,10 +29,18 @@ impl Resolver {
     pub fn new(providers: Vec<Arc<dyn Provider>>, timeout: Duration) -> Self {
         Self {
             providers,
+            hierarchy: Arc::default(),
             steps: Vec::new(),
             timeout,
             kept: Cache::new(PRINCIPALS_MAX),
         }
+    }
+
+    /// Sets what roles and permissions bring along.
+    #[must_use]
+    pub fn with_hierarchy(mut self, hierarchy: Arc<LiveHierarchy>) -> Self {
+        self.hierarchy = hierarchy;
+        self
     }
 
     /// Adds steps that complete what the providers found, in this order.
@@ -85,7 +95,8 @@ impl Resolver {
     fn generations(&self) -> Option<Vec<u64>> {
         let providers = self.providers.iter().map(|provider| provider.generation());
         let steps = self.steps.iter().map(|step| step.generation());
-        providers.chain(steps).collect()
+        let hierarchy = Some(self.hierarchy.generation());
+        providers.chain(steps).chain([hierarchy]).collect()
     }
 
     async fn ask(&self, caller: &Caller) -> Result<Arc<Principal>, Error> {
@@ -97,6 +108,7 @@ impl Resolver {
     }
 
     async fn ask_all(&self, caller: &Caller) -> Result<Principal, Error> {
+        let hierarchy = self.hierarchy.current();
         let mut answers = Vec::with_capacity(self.providers.len());
         for provider in &self.providers {
             let answer = provider
@@ -107,7 +119,8 @@ impl Resolver {
             answers.push((provider.name(), answer));
         }
         let merged = Merged::new(answers);
-        let roles: BTreeSet<String> = merged.roles.keys().cloned().collect();
+        let merged = merged.inherit(&hierarchy).map_err(too_many)?;
+        let roles = merged.roles();
         let mut of_roles = BTreeSet::new();
         if !roles.is_empty() {
             for provider in &self.providers {
@@ -118,13 +131,18 @@ impl Resolver {
                 of_roles.extend(permissions);
             }
         }
-        let mut found = merged.finish(of_roles);
+        let mut found = merged.finish(of_roles, &hierarchy).map_err(too_many)?;
         for step in &self.steps {
             let completed = step.complete(caller, &mut found).await;
             completed.map_err(|error| fault(step.name(), &error))?;
         }
         Ok(Principal::new(caller.login(), caller.user_id(), found))
     }
+}
+
+fn too_many(_: TooMany) -> Error {
+    let error = ProviderError::Oversize("more than 10000 roles or permissions");
+    fault("all providers together", &error)
 }
 
 fn fault(provider: &str, error: &ProviderError) -> Error {
