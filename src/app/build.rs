@@ -1,13 +1,13 @@
 //! Each part, made from its section of the configuration.
 
 use crate::audit::{AuditLog, AuditSettings};
-use crate::config::{self, AuditSink, Config, ProviderKind};
+use crate::config::{self, AuditSink, CacheSettings, Config, ProviderKind};
 use crate::control::{Connector, Target, causes, client_tls};
 use crate::install::{self, LoginKind, Severity};
 use crate::policy::Policy;
 use crate::provider::{
     Cached, FileProvider, Hierarchy, LiveHierarchy, Provider, Reloadable, Resolver, SqlProvider,
-    SqlQueries, Step, listen,
+    Step, listen,
 };
 use crate::upstream::{self, Pool, PoolOptions};
 use anyhow::{Context, bail};
@@ -204,11 +204,7 @@ pub async fn providers(settings: &[config::Provider]) -> anyhow::Result<Provider
                 let connector = sql_connector(settings)?;
                 let sql = sql_provider(name, settings, connector.clone());
                 sql.probe().await.with_context(broken)?;
-                let sql: Arc<dyn Provider> = if settings.cache.is_zero() {
-                    Arc::new(sql)
-                } else {
-                    Arc::new(Cached::new(sql, settings.cache))
-                };
+                let sql = cached(sql, &provider.cache);
                 if settings.listen {
                     let task = tokio::spawn(listen(connector, Arc::clone(&sql)));
                     providers.listeners.push(task.abort_handle());
@@ -218,6 +214,15 @@ pub async fn providers(settings: &[config::Provider]) -> anyhow::Result<Provider
         }
     }
     Ok(providers)
+}
+
+/// The provider, behind a cache if there is to be one.
+fn cached(provider: impl Provider, settings: &CacheSettings) -> Arc<dyn Provider> {
+    if settings.age_max.is_zero() {
+        Arc::new(provider)
+    } else {
+        Arc::new(Cached::new(provider, settings))
+    }
 }
 
 fn sql_connector(settings: &config::SqlProvider) -> anyhow::Result<Connector> {
@@ -233,17 +238,10 @@ fn sql_connector(settings: &config::SqlProvider) -> anyhow::Result<Connector> {
 }
 
 fn sql_provider(name: &str, settings: &config::SqlProvider, connector: Connector) -> SqlProvider {
-    let queries = SqlQueries {
-        roles: settings.roles.clone(),
-        permissions: settings.permissions.clone(),
-        attributes: settings.attributes.clone(),
-        superuser: settings.superuser.clone(),
-        role_permissions: settings.role_permissions.clone(),
-    };
     SqlProvider::new(
         name,
         connector,
-        queries,
+        settings.queries.clone(),
         settings.pool_size,
         settings.timeout,
     )

@@ -3,6 +3,7 @@
 mod check;
 mod hierarchy;
 mod logins;
+pub mod preset;
 mod providers;
 mod raw;
 mod sections;
@@ -120,6 +121,26 @@ pub struct Provider {
     pub name: String,
     /// What it is.
     pub kind: ProviderKind,
+    /// How long its answers may be reused.
+    pub cache: CacheSettings,
+}
+
+/// How long a provider's answers may be reused. The default: not at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheSettings {
+    /// How old an answer may be; zero = asked for every statement.
+    pub age_max: Duration,
+    /// Most users, and most sets of roles, remembered.
+    pub entries_max: u64,
+}
+
+impl Default for CacheSettings {
+    fn default() -> Self {
+        Self {
+            age_max: Duration::ZERO,
+            entries_max: 10_000,
+        }
+    }
 }
 
 /// The kinds of provider.
@@ -151,24 +172,69 @@ pub struct SqlProvider {
     pub password: Option<SecretString>,
     /// TLS towards it.
     pub tls: UpstreamTls,
-    /// `$1` = user id; one column of role names.
-    pub roles: Option<String>,
-    /// `$1` = user id; one column of permissions.
-    pub permissions: Option<String>,
-    /// `$1` = user id; two columns, name and value.
-    pub attributes: Option<String>,
-    /// `$1` = user id; one boolean.
-    pub superuser: Option<String>,
-    /// `$1` = role names (`text[]`); one column of permissions.
-    pub role_permissions: Option<String>,
+    /// What it asks.
+    pub queries: SqlQueries,
+    /// The known tables it reads, if a preset names them.
+    pub preset: Option<&'static preset::Preset>,
     /// Most connections.
     pub pool_size: usize,
     /// How long an answer may take, connecting included.
     pub timeout: Duration,
-    /// How long an answer may be reused; zero = asked for every statement.
-    pub cache: Duration,
     /// LISTEN on `rowgate_invalidate` to drop cached answers at once.
     pub listen: bool,
+}
+
+/// The queries of the `sql` provider; each is put into a sub-select, so it has to be one SELECT. `$1` is text:
+/// the user id, except where said otherwise.
+#[derive(Debug, Clone, Default)]
+pub struct SqlQueries {
+    /// One column of role names.
+    pub roles: Option<String>,
+    /// One column of permissions.
+    pub permissions: Option<String>,
+    /// Two columns, name and value; a NULL value counts as none.
+    pub attributes: Option<String>,
+    /// One column of groups: values of the attribute `groups`.
+    pub groups: Option<String>,
+    /// One boolean; no row and NULL count as false.
+    pub superuser: Option<String>,
+    /// One column of roles denied, whoever grants them.
+    pub denied_roles: Option<String>,
+    /// One column of permissions denied, whoever grants them.
+    pub denied_permissions: Option<String>,
+    /// One `timestamptz`: when the answer ends by itself, because a grant expires; the earliest counts.
+    pub expires: Option<String>,
+    /// One column of permissions; here `$1` is `text[]`: role names, from all providers.
+    pub role_permissions: Option<String>,
+}
+
+impl SqlQueries {
+    /// Whether nothing would be asked.
+    pub fn is_empty(&self) -> bool {
+        let Self {
+            roles,
+            permissions,
+            attributes,
+            groups,
+            superuser,
+            denied_roles,
+            denied_permissions,
+            expires: _,
+            role_permissions,
+        } = self;
+        [
+            roles,
+            permissions,
+            attributes,
+            groups,
+            superuser,
+            denied_roles,
+            denied_permissions,
+            role_permissions,
+        ]
+        .iter()
+        .all(|query| query.is_none())
+    }
 }
 
 /// The audit log.

@@ -83,6 +83,14 @@ pub(super) struct FileProvider {
     pub(super) stale_s_max: Option<u64>,
 }
 
+/// The keys of every provider that may be cached.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Cache {
+    pub(super) cache_ms: Option<u64>,
+    pub(super) cache_entries_max: Option<u64>,
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct SqlProvider {
@@ -98,11 +106,14 @@ pub(super) struct SqlProvider {
     pub(super) roles: Option<String>,
     pub(super) permissions: Option<String>,
     pub(super) attributes: Option<String>,
+    pub(super) groups: Option<String>,
     pub(super) superuser: Option<String>,
+    pub(super) denied_roles: Option<String>,
+    pub(super) denied_permissions: Option<String>,
+    pub(super) expires: Option<String>,
     pub(super) role_permissions: Option<String>,
     pub(super) pool_size: Option<usize>,
     pub(super) timeout_ms: Option<u64>,
-    pub(super) cache_ms: Option<u64>,
     pub(super) listen: Option<bool>,
 }
 

@@ -2,6 +2,7 @@
 
 use super::names::well_formed;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 /// Most roles, permissions or attribute values in one answer.
 pub const ANSWER_ITEMS_MAX: usize = 10_000;
@@ -23,6 +24,8 @@ pub struct Answer {
     pub denied_roles: BTreeSet<String>,
     /// Permissions denied, whoever grants them, and through whichever role.
     pub denied_permissions: BTreeSet<String>,
+    /// When it ends by itself (a temporary grant expires); not to be used from then on.
+    pub until: Option<Instant>,
 }
 
 impl Answer {

@@ -1,121 +1,166 @@
 //! Keeps a provider's answers for a while, only where the operator asked for it (`cache_ms`).
+//!
+//! Three rules. An answer is never used when it is older than the age allowed, nor past its own end. One
+//! that was asked for before a clearing is not kept after it. Whoever misses waits for the question
+//! under way about the same user instead of asking again.
 
-use super::{Answer, Asking, Provider};
+use super::flight::Flights;
+use super::{Answer, Asking, Provider, ProviderError};
+use crate::config::CacheSettings;
 use crate::identity::Caller;
 use moka::sync::Cache;
 use std::collections::BTreeSet;
-use std::hash::Hash;
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Most users, and role sets, remembered.
-const ENTRIES_MAX: u64 = 10_000;
+/// The age allowed, in parts: an answer is kept for all but one of them, and what the resolver made of it
+/// (see [`Cached::generation`]) for the one that is left.
+const PARTS: u32 = 10;
 
 /// A provider whose good answers are kept for a while. Failures are never kept.
-pub struct Cached<P> {
-    inner: P,
-    users: Cache<String, Kept<Answer>>,
-    roles: Cache<BTreeSet<String>, Kept<BTreeSet<String>>>,
-    /// How long answers serve, and how long while nobody listens for changes.
-    ttl: Duration,
-    unheard_ttl: Duration,
-    heard: AtomicBool,
-    /// Counts clearings.
+pub struct Cached {
+    inner: Arc<dyn Provider>,
+    users: Cache<Arc<str>, Arc<Kept>>,
+    roles: Cache<Arc<str>, Arc<Kept>>,
+    user_flights: Flights,
+    role_flights: Flights,
+    /// Counts clearings; held while something is kept or cleared, so that neither happens between the
+    /// other's steps.
     clearings: Mutex<u64>,
-    /// The number of the last clearing that was of everything.
-    everything: AtomicU64,
+    /// The same count, to be read without waiting.
+    epoch: AtomicU64,
+    /// The count at the last clearing of everything: what was asked for before is not used.
+    all_cleared: AtomicU64,
+    age_max: Duration,
+    unheard_age_max: Duration,
+    heard: AtomicBool,
+    began: Instant,
 }
 
-#[derive(Clone)]
-struct Kept<T> {
+struct Kept {
+    answer: Answer,
     /// The number of clearings before it was asked for.
-    before: u64,
-    since: Instant,
-    answer: Arc<T>,
+    asked_in: u64,
+    asked: Instant,
 }
 
-impl<P: Provider> Cached<P> {
-    /// Keeps answers for `ttl` after they came; how long asking may take comes on top.
-    pub fn new(inner: P, ttl: Duration) -> Self {
-        Self::heard(inner, ttl, ttl)
+impl Cached {
+    /// Keeps answers no longer than the age allowed, counted from when they were asked for.
+    pub fn new(inner: impl Provider, settings: &CacheSettings) -> Self {
+        Self::heard(inner, settings, settings.age_max)
     }
 
     /// As [`Cached::new`]; but while [`Cached::set_heard`] says that changes would not be heard of, an
-    /// answer serves only for `unheard_ttl`. They are not heard of until it says so.
-    pub fn heard(inner: P, ttl: Duration, unheard_ttl: Duration) -> Self {
-        let longest = ttl.max(unheard_ttl);
+    /// answer serves only for the other age. They are not heard of until it says so.
+    pub fn heard(
+        inner: impl Provider,
+        settings: &CacheSettings,
+        unheard_age_max: Duration,
+    ) -> Self {
+        let kept = || {
+            Cache::builder()
+                .max_capacity(settings.entries_max)
+                .time_to_live(settings.age_max.max(unheard_age_max))
+                .build()
+        };
         Self {
-            inner,
-            users: Cache::builder()
-                .max_capacity(ENTRIES_MAX)
-                .time_to_live(longest)
-                .build(),
-            roles: Cache::builder()
-                .max_capacity(ENTRIES_MAX)
-                .time_to_live(longest)
-                .build(),
-            ttl,
-            unheard_ttl,
-            heard: AtomicBool::new(false),
+            inner: Arc::new(inner),
+            users: kept(),
+            roles: kept(),
+            user_flights: Flights::default(),
+            role_flights: Flights::default(),
             clearings: Mutex::new(0),
-            everything: AtomicU64::new(0),
+            epoch: AtomicU64::new(0),
+            all_cleared: AtomicU64::new(0),
+            age_max: settings.age_max,
+            unheard_age_max,
+            heard: AtomicBool::new(false),
+            began: Instant::now(),
         }
     }
 
     /// Whether a change at the source would be heard of now.
     pub fn set_heard(&self, heard: bool) {
-        self.heard.store(heard, Ordering::SeqCst);
-    }
-
-    fn serves<T>(&self, kept: &Kept<T>) -> bool {
-        let ttl = if self.heard.load(Ordering::SeqCst) {
-            self.ttl
-        } else {
-            self.unheard_ttl
-        };
-        kept.before >= self.everything.load(Ordering::SeqCst) && kept.since.elapsed() < ttl
-    }
-
-    /// What has to be noted before asking, so that the answer can be kept.
-    fn before(&self) -> u64 {
-        *self.clearings()
-    }
-
-    fn clearings(&self) -> MutexGuard<'_, u64> {
-        self.clearings
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Keeps an answer, unless something was cleared since it was asked for.
-    fn keep<K, T>(&self, before: u64, cache: &Cache<K, Kept<T>>, key: K, answer: &T)
-    where
-        K: Hash + Eq + Send + Sync + 'static,
-        T: Clone + Send + Sync + 'static,
-    {
-        // Held while inserting, so that no clearing comes between.
-        let clearings = self.clearings();
-        if *clearings == before {
-            let kept = Kept {
-                before,
-                since: Instant::now(),
-                answer: Arc::new(answer.clone()),
-            };
-            cache.insert(key, kept);
+        if self.heard.swap(heard, Ordering::SeqCst) != heard {
+            // What was made of answers under the other age is made anew.
+            self.clear_with(|_number| ());
         }
     }
 
-    fn key<'a>(&self, caller: &'a Caller) -> &'a str {
+    /// The age allowed now.
+    fn age_max(&self) -> Duration {
+        if self.heard.load(Ordering::SeqCst) {
+            self.age_max
+        } else {
+            self.unheard_age_max
+        }
+    }
+
+    /// What the caller's answer is kept under.
+    fn key(&self, caller: &Caller) -> Arc<str> {
         if self.inner.by_user_id() {
-            caller.user_id()
+            caller.user_id().into()
         } else {
-            caller.key()
+            Arc::clone(caller.key())
         }
+    }
+
+    /// What is kept and may still be used.
+    fn kept(&self, cache: &Cache<Arc<str>, Arc<Kept>>, key: &Arc<str>) -> Option<Answer> {
+        let kept = cache.get(key)?;
+        let age_max = self.age_max();
+        let serves = kept.asked_in >= self.all_cleared.load(Ordering::SeqCst)
+            && kept.asked.elapsed() < age_max.saturating_sub(age_max / PARTS)
+            && kept.answer.until.is_none_or(|until| Instant::now() < until);
+        serves.then(|| kept.answer.clone())
+    }
+
+    /// Asks what is not kept and keeps it, unless something was cleared since it was asked for.
+    async fn ask(
+        &self,
+        cache: &Cache<Arc<str>, Arc<Kept>>,
+        key: &Arc<str>,
+        asking: impl Future<Output = Result<Answer, ProviderError>>,
+    ) -> Result<Answer, ProviderError> {
+        // Whoever waited for the one before finds what that one has just kept.
+        if let Some(answer) = self.kept(cache, key) {
+            return Ok(answer);
+        }
+        let asked_in = self.epoch.load(Ordering::SeqCst);
+        let asked = Instant::now();
+        let answer = asking.await?;
+        // What the resolver will refuse must not be kept: its source may be mended meanwhile.
+        answer.check()?;
+        let kept = Kept {
+            answer: answer.clone(),
+            asked_in,
+            asked,
+        };
+        let clearings = self
+            .clearings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if *clearings == asked_in {
+            cache.insert(Arc::clone(key), Arc::new(kept));
+        }
+        Ok(answer)
+    }
+
+    fn clear_with(&self, clear: impl FnOnce(u64)) {
+        let mut clearings = self
+            .clearings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *clearings += 1;
+        clear(*clearings);
+        // Last: who already sees this number must not find an old entry.
+        self.epoch.store(*clearings, Ordering::SeqCst);
     }
 }
 
-impl<P: Provider> Provider for Cached<P> {
+impl Provider for Cached {
     fn name(&self) -> &str {
         self.inner.name()
     }
@@ -123,33 +168,49 @@ impl<P: Provider> Provider for Cached<P> {
     fn find<'a>(&'a self, caller: &'a Caller) -> Asking<'a, Answer> {
         Box::pin(async move {
             let key = self.key(caller);
-            if let Some(kept) = self.users.get(key)
-                && self.serves(&kept)
-            {
-                return Ok((*kept.answer).clone());
+            if let Some(answer) = self.kept(&self.users, &key) {
+                return Ok(answer);
             }
-            let before = self.before();
-            let answer = self.inner.find(caller).await?;
-            // What the resolver will refuse must not be kept: its source may be mended meanwhile.
-            answer.check()?;
-            self.keep(before, &self.users, key.to_owned(), &answer);
-            Ok(answer)
+            let ask = self.ask(&self.users, &key, self.inner.find(caller));
+            self.user_flights.share(&key, ask).await
         })
     }
 
     fn role_permissions<'a>(&'a self, roles: &'a BTreeSet<String>) -> Asking<'a, BTreeSet<String>> {
         Box::pin(async move {
-            if let Some(kept) = self.roles.get(roles)
-                && self.serves(&kept)
-            {
-                return Ok((*kept.answer).clone());
+            // No name holds a NUL: the resolver has checked them.
+            let mut key = String::with_capacity(roles.iter().map(|role| role.len() + 1).sum());
+            for role in roles {
+                key.push_str(role);
+                key.push('\0');
             }
-            let before = self.before();
-            let answer = self.inner.role_permissions(roles).await?;
-            super::answer::check_items(&answer)?;
-            self.keep(before, &self.roles, roles.clone(), &answer);
-            Ok(answer)
+            let key: Arc<str> = key.into();
+            if let Some(answer) = self.kept(&self.roles, &key) {
+                return Ok(answer.permissions);
+            }
+            let asking = async {
+                Ok(Answer {
+                    permissions: self.inner.role_permissions(roles).await?,
+                    ..Answer::default()
+                })
+            };
+            let ask = self.ask(&self.roles, &key, asking);
+            let answer = self.role_flights.share(&key, ask).await?;
+            Ok(answer.permissions)
         })
+    }
+
+    /// Changes at each clearing and at the end of each slice of time, so that what the resolver makes of
+    /// answers nine tenths of the age old serves no longer than the tenth that is left.
+    fn generation(&self) -> Option<u64> {
+        let slice = (self.age_max() / PARTS).as_nanos();
+        if slice == 0 {
+            return None;
+        }
+        let slices = self.began.elapsed().as_nanos() / slice;
+        let slices = u64::try_from(slices).unwrap_or(u64::MAX);
+        let epoch = self.epoch.load(Ordering::SeqCst);
+        Some(epoch.wrapping_mul(1 << 40).wrapping_add(slices))
     }
 
     fn by_user_id(&self) -> bool {
@@ -157,25 +218,19 @@ impl<P: Provider> Provider for Cached<P> {
     }
 
     fn clear(&self) {
-        let mut clearings = self.clearings();
-        *clearings += 1;
-        // Answers kept under an earlier number never serve again; this frees them.
-        self.everything.store(*clearings, Ordering::SeqCst);
-        self.users.invalidate_all();
-        self.roles.invalidate_all();
-        drop(clearings);
+        self.clear_with(|number| {
+            self.all_cleared.store(number, Ordering::SeqCst);
+            self.users.invalidate_all();
+            self.roles.invalidate_all();
+        });
         self.inner.clear();
     }
 
     fn clear_user(&self, user_id: &str) {
         if !self.inner.by_user_id() {
-            self.clear();
-            return;
+            return self.clear();
         }
-        let mut clearings = self.clearings();
-        *clearings += 1;
-        self.users.invalidate(user_id);
-        drop(clearings);
+        self.clear_with(|_number| self.users.invalidate(user_id));
         self.inner.clear_user(user_id);
     }
 }

@@ -9,7 +9,7 @@ use crate::identity::{Caller, Principal};
 use moka::sync::Cache;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Most principals kept.
 const PRINCIPALS_MAX: u64 = 10_000;
@@ -21,7 +21,22 @@ pub struct Resolver {
     steps: Vec<Arc<dyn Step>>,
     /// A bound over all of it, whatever bounds the providers keep themselves.
     timeout: Duration,
-    kept: Cache<Arc<str>, (Vec<u64>, Arc<Principal>)>,
+    kept: Cache<Arc<str>, Arc<Kept>>,
+}
+
+/// A principal, and how long it stays what its caller is.
+struct Kept {
+    /// As long as no provider says otherwise ...
+    generations: Vec<u64>,
+    /// ... and no answer has come to its end.
+    until: Option<Instant>,
+    principal: Arc<Principal>,
+}
+
+impl Kept {
+    fn holds(&self, generations: &[u64]) -> bool {
+        self.generations == generations && self.until.is_none_or(|until| Instant::now() < until)
+    }
 }
 
 impl Resolver {
@@ -58,13 +73,17 @@ impl Resolver {
     pub async fn principal(&self, caller: &Caller) -> Result<Arc<Principal>, Error> {
         // Taken before asking, so that what changes meanwhile is not kept.
         let generations = self.generations();
-        let principal = match (&generations, self.kept.get(caller.key())) {
-            (Some(now), Some((kept, principal))) if *now == kept => principal,
-            _ => {
-                let principal = self.ask(caller).await?;
+        let principal = match (generations, self.kept.get(caller.key())) {
+            (Some(now), Some(kept)) if kept.holds(&now) => Arc::clone(&kept.principal),
+            (generations, _) => {
+                let (principal, until) = self.ask(caller).await?;
                 if let Some(generations) = generations {
-                    let entry = (generations, Arc::clone(&principal));
-                    self.kept.insert(Arc::clone(caller.key()), entry);
+                    let kept = Kept {
+                        generations,
+                        until,
+                        principal: Arc::clone(&principal),
+                    };
+                    self.kept.insert(Arc::clone(caller.key()), Arc::new(kept));
                 }
                 principal
             }
@@ -92,6 +111,16 @@ impl Resolver {
         self.kept.invalidate_all();
     }
 
+    /// Makes every provider forget what it kept of one user.
+    pub fn clear_user(&self, user_id: &str) {
+        self.providers
+            .iter()
+            .for_each(|provider| provider.clear_user(user_id));
+        self.steps.iter().for_each(|step| step.clear());
+        // Kept by session; making one anew from the providers' answers is cheap.
+        self.kept.invalidate_all();
+    }
+
     fn generations(&self) -> Option<Vec<u64>> {
         let providers = self.providers.iter().map(|provider| provider.generation());
         let steps = self.steps.iter().map(|step| step.generation());
@@ -99,23 +128,26 @@ impl Resolver {
         providers.chain(steps).chain([hierarchy]).collect()
     }
 
-    async fn ask(&self, caller: &Caller) -> Result<Arc<Principal>, Error> {
+    /// The principal, and when an answer it is made of ends by itself.
+    async fn ask(&self, caller: &Caller) -> Result<(Arc<Principal>, Option<Instant>), Error> {
         let asking = self.ask_all(caller);
         tokio::time::timeout(self.timeout, asking)
             .await
             .unwrap_or_else(|_| Err(fault("all providers together", &ProviderError::Timeout)))
-            .map(Arc::new)
+            .map(|(principal, until)| (Arc::new(principal), until))
     }
 
-    async fn ask_all(&self, caller: &Caller) -> Result<Principal, Error> {
+    async fn ask_all(&self, caller: &Caller) -> Result<(Principal, Option<Instant>), Error> {
         let hierarchy = self.hierarchy.current();
         let mut answers = Vec::with_capacity(self.providers.len());
+        let mut until: Option<Instant> = None;
         for provider in &self.providers {
             let answer = provider
                 .find(caller)
                 .await
                 .and_then(|answer| answer.check().map(|()| answer));
             let answer = answer.map_err(|error| fault(provider.name(), &error))?;
+            until = [until, answer.until].into_iter().flatten().min();
             answers.push((provider.name(), answer));
         }
         let merged = Merged::new(answers);
@@ -136,7 +168,8 @@ impl Resolver {
             let completed = step.complete(caller, &mut found).await;
             completed.map_err(|error| fault(step.name(), &error))?;
         }
-        Ok(Principal::new(caller.login(), caller.user_id(), found))
+        let principal = Principal::new(caller.login(), caller.user_id(), found);
+        Ok((principal, until))
     }
 }
 

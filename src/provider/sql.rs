@@ -4,30 +4,19 @@
 use super::answer::{ANSWER_ITEMS_MAX, ITEM_BYTES_MAX};
 use super::flight::Flights;
 use super::{Answer, Asking, Provider, ProviderError};
+use crate::config::SqlQueries;
 use crate::control::{Connector, causes};
 use crate::identity::Caller;
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{Client, Row, Statement};
 
-/// The queries; each is put into a sub-select, so it has to be one SELECT. `$1` is text: the user id.
-#[derive(Debug, Clone, Default)]
-pub struct SqlQueries {
-    /// One column of role names.
-    pub roles: Option<String>,
-    /// One column of permissions.
-    pub permissions: Option<String>,
-    /// Two columns, name and value; a NULL value counts as none.
-    pub attributes: Option<String>,
-    /// One boolean; no row and NULL count as false.
-    pub superuser: Option<String>,
-    /// One column of permissions; here `$1` is `text[]`: role names, from all providers.
-    pub role_permissions: Option<String>,
-}
+/// The attribute that holds the groups a user is a member of.
+const GROUPS: &str = "groups";
 
 /// Asks a database.
 pub struct SqlProvider {
@@ -45,7 +34,11 @@ struct Connection {
     roles: Option<Statement>,
     permissions: Option<Statement>,
     attributes: Option<Statement>,
+    groups: Option<Statement>,
     superuser: Option<Statement>,
+    denied_roles: Option<Statement>,
+    denied_permissions: Option<Statement>,
+    expires: Option<Statement>,
     role_permissions: Option<Statement>,
 }
 
@@ -156,6 +149,13 @@ impl SqlProvider {
             .batch_execute(&setup)
             .await
             .map_err(|error| failure(&error))?;
+        Connection::prepare(client, &self.queries).await
+    }
+}
+
+impl Connection {
+    /// Prepares every query, all in one round trip.
+    async fn prepare(client: Client, queries: &SqlQueries) -> Result<Self, ProviderError> {
         let prepare = |sql: Option<String>, parameter: Type| {
             let client = &client;
             async move {
@@ -169,24 +169,44 @@ impl SqlProvider {
                 }
             }
         };
-        let queries = &self.queries;
-        let (roles, permissions, attributes, superuser, role_permissions) = tokio::try_join!(
-            prepare(queries.roles.as_deref().map(list), Type::TEXT),
-            prepare(queries.permissions.as_deref().map(list), Type::TEXT),
-            prepare(queries.attributes.as_deref().map(pairs), Type::TEXT),
-            prepare(queries.superuser.as_deref().map(flag), Type::TEXT),
+        let names = |query: &Option<String>| prepare(query.as_deref().map(list), Type::TEXT);
+        let (
+            (roles, permissions, attributes, groups),
+            (superuser, denied_roles, denied_permissions, expires),
+            role_permissions,
+        ) = tokio::try_join!(
+            async {
+                tokio::try_join!(
+                    names(&queries.roles),
+                    names(&queries.permissions),
+                    prepare(queries.attributes.as_deref().map(pairs), Type::TEXT),
+                    names(&queries.groups),
+                )
+            },
+            async {
+                tokio::try_join!(
+                    prepare(queries.superuser.as_deref().map(flag), Type::TEXT),
+                    names(&queries.denied_roles),
+                    names(&queries.denied_permissions),
+                    prepare(queries.expires.as_deref().map(remaining), Type::TEXT),
+                )
+            },
             prepare(
                 queries.role_permissions.as_deref().map(list),
                 Type::TEXT_ARRAY
             ),
         )?;
-        Ok(Connection {
-            client,
+        Ok(Self {
             roles,
             permissions,
             attributes,
+            groups,
             superuser,
+            denied_roles,
+            denied_permissions,
+            expires,
             role_permissions,
+            client,
         })
     }
 }
@@ -205,13 +225,9 @@ impl Provider for SqlProvider {
             if caller.user_id().contains('\0') {
                 return Ok(Answer::default());
             }
-            // The answer depends on the user alone; the key holds the login too, which only costs sharing.
-            self.flights
-                .share(
-                    caller.key(),
-                    self.bounded(self.ask(Question::User(caller.user_id()))),
-                )
-                .await
+            let key: Arc<str> = caller.user_id().into();
+            let asking = self.bounded(self.ask(Question::User(caller.user_id())));
+            self.flights.share(&key, asking).await
         })
     }
 
@@ -247,24 +263,51 @@ impl Connection {
                 return Ok(answer);
             }
         };
-        // Polled together, the four travel in one round trip.
-        let (roles, permissions, attributes, superuser) = tokio::try_join!(
-            self.rows(self.roles.as_ref(), &user_id),
-            self.rows(self.permissions.as_ref(), &user_id),
+        // Taken before asking: an end that is a moment early costs a question, one that is late a row.
+        let asked = Instant::now();
+        // Polled together, all of them travel in one round trip.
+        let (names_of, attributes, superuser, expires) = tokio::try_join!(
+            async {
+                tokio::try_join!(
+                    self.rows(self.roles.as_ref(), &user_id),
+                    self.rows(self.permissions.as_ref(), &user_id),
+                    self.rows(self.groups.as_ref(), &user_id),
+                    self.rows(self.denied_roles.as_ref(), &user_id),
+                    self.rows(self.denied_permissions.as_ref(), &user_id),
+                )
+            },
             self.rows(self.attributes.as_ref(), &user_id),
             self.rows(self.superuser.as_ref(), &user_id),
+            self.rows(self.expires.as_ref(), &user_id),
         )?;
+        let (roles, permissions, groups, denied_roles, denied_permissions) = names_of;
         answer.roles = names(&roles)?;
         answer.permissions = names(&permissions)?;
+        answer.denied_roles = names(&denied_roles)?;
+        answer.denied_permissions = names(&denied_permissions)?;
         for row in &attributes {
             let name: Option<String> = cell(row, 0)?;
             let name = name.ok_or_else(|| garbage("an attribute's name is NULL"))?;
             let value: Option<String> = cell(row, 1)?;
             answer.attributes.entry(name).or_default().extend(value);
         }
+        if self.groups.is_some() {
+            let groups = names(&groups)?;
+            let known = answer.attributes.entry(GROUPS.to_owned()).or_default();
+            known.extend(groups);
+            known.sort_unstable();
+            known.dedup();
+            if known.is_empty() {
+                answer.attributes.remove(GROUPS);
+            }
+        }
         if let Some(row) = superuser.first() {
             let superuser: Option<bool> = cell(row, 0)?;
             answer.superuser = (superuser == Some(true)).then_some(true);
+        }
+        if let Some(row) = expires.first() {
+            let seconds: Option<f64> = cell(row, 0)?;
+            answer.until = seconds.and_then(|seconds| after(asked, seconds));
         }
         Ok(answer)
     }
@@ -344,6 +387,21 @@ fn flag(query: &str) -> String {
     )
 }
 
+/// How many seconds are left of the grant that expires first.
+fn remaining(query: &str) -> String {
+    format!(
+        "SELECT pg_catalog.date_part('epoch', pg_catalog.min(q.c) - pg_catalog.clock_timestamp())
+         FROM ({}\n) AS q(c) WHERE pg_catalog.isfinite(q.c)",
+        bare(query)
+    )
+}
+
+/// A moment some seconds from another; `None` is too far away to matter. What is past ends at once.
+fn after(start: Instant, seconds: f64) -> Option<Instant> {
+    let left = Duration::try_from_secs_f64(seconds.max(0.0)).ok()?;
+    start.checked_add(left)
+}
+
 /// Cut one character above the bound: too long stays too long, but never gigabytes.
 fn text(column: &str) -> String {
     format!(
@@ -397,36 +455,4 @@ fn failure(error: &tokio_postgres::Error) -> ProviderError {
         "the query failed"
     };
     ProviderError::Unavailable(format!("{code}: {says}"))
-}
-
-/// Listens on `rowgate_invalidate` for as long as the provider lives, and clears it at each
-/// notification and after each reconnection (what was missed meanwhile is unknown).
-pub(crate) async fn listen(connector: Connector, provider: Arc<dyn Provider>) {
-    const CHANNEL: &str = "LISTEN rowgate_invalidate";
-    let provider = Arc::downgrade(&provider);
-    let mut wait = Duration::from_millis(100);
-    while provider.strong_count() > 0 {
-        let target = provider.clone();
-        let heard = Box::new(move |message| {
-            if let tokio_postgres::AsyncMessage::Notification(_) = message
-                && let Some(provider) = target.upgrade()
-            {
-                provider.clear();
-            }
-        });
-        if let Ok(client) = connector.connect_with(heard).await
-            && client.batch_execute(CHANNEL).await.is_ok()
-        {
-            if let Some(provider) = provider.upgrade() {
-                provider.clear();
-            }
-            wait = Duration::from_millis(100);
-            // A question now and then finds a connection that died without a word.
-            while provider.strong_count() > 0 && !client.is_closed() {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-        }
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(Duration::from_secs(5));
-    }
 }

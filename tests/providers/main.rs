@@ -358,7 +358,7 @@ async fn a_provider_that_does_not_work_is_found_at_start() {
     ] {
         let mut settings = world.settings("p");
         if let rowgate::config::ProviderKind::Sql(sql) = &mut settings.kind {
-            sql.roles = Some(wrong.to_owned());
+            sql.queries.roles = Some(wrong.to_owned());
         }
         let error = rowgate::app::providers(&[settings]).await.err().unwrap();
         assert!(format!("{error:#}").contains(says), "{wrong}: {error:#}");

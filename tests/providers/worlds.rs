@@ -2,7 +2,9 @@
 
 use crate::support;
 use rowgate::app::Providers;
-use rowgate::config::{Provider, ProviderKind, SqlProvider, UpstreamTls};
+use rowgate::config::{
+    CacheSettings, Provider, ProviderKind, SqlProvider, SqlQueries, UpstreamTls,
+};
 use rowgate::provider::Resolver;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -101,6 +103,14 @@ impl World {
         let settings = Provider {
             name: "under test".to_owned(),
             kind: provider,
+            cache: CacheSettings {
+                age_max: if kind == Kind::SqlCached {
+                    Duration::from_secs(600)
+                } else {
+                    Duration::ZERO
+                },
+                ..CacheSettings::default()
+            },
         };
         let providers = rowgate::app::providers(std::slice::from_ref(&settings))
             .await
@@ -324,17 +334,20 @@ async fn sql(kind: Kind) -> (Place, ProviderKind) {
         user: login.clone(),
         password: Some(SecretString::from(SECRET)),
         tls: UpstreamTls::Off,
-        roles: delayed(
-            "SELECT role FROM user_roles, delay, LATERAL (SELECT pg_sleep(seconds)) AS s WHERE name = $1
-             UNION ALL SELECT NULL FROM delay, LATERAL (SELECT pg_sleep(seconds)) AS s WHERE seconds > 0",
-        ),
-        permissions: delayed("SELECT permission FROM user_permissions WHERE name = $1"),
-        attributes: delayed("SELECT attribute, value FROM user_attributes WHERE name = $1"),
-        superuser: delayed("SELECT true FROM superusers WHERE name = $1"),
-        role_permissions: Some("SELECT permission FROM role_permissions WHERE role = ANY ($1);".to_owned()),
+        queries: SqlQueries {
+            roles: delayed(
+                "SELECT role FROM user_roles, delay, LATERAL (SELECT pg_sleep(seconds)) AS s WHERE name = $1
+                 UNION ALL SELECT NULL FROM delay, LATERAL (SELECT pg_sleep(seconds)) AS s WHERE seconds > 0",
+            ),
+            permissions: delayed("SELECT permission FROM user_permissions WHERE name = $1"),
+            attributes: delayed("SELECT attribute, value FROM user_attributes WHERE name = $1"),
+            superuser: delayed("SELECT true FROM superusers WHERE name = $1"),
+            role_permissions: Some("SELECT permission FROM role_permissions WHERE role = ANY ($1);".to_owned()),
+            ..SqlQueries::default()
+        },
+        preset: None,
         pool_size: 3,
         timeout: TIMEOUT,
-        cache: if kind == Kind::SqlCached { Duration::from_secs(600) } else { Duration::ZERO },
         listen: kind == Kind::SqlCached,
     };
     (

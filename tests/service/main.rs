@@ -20,7 +20,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-use rowgate::config::{AuditSink, Enforcement, Provider, ProviderKind};
+use rowgate::config::{AuditSink, CacheSettings, Enforcement, Provider, ProviderKind};
 use rowgate::demo::Setup;
 use rowgate::identity::{Login, Proof, TokenAlgorithm, TokenKey, TokenVerifier};
 use serde_json::{Value, json};
@@ -222,6 +222,7 @@ async fn files_are_reloaded_under_a_running_session() {
         config.providers = vec![Provider {
             name: "file".to_owned(),
             kind,
+            cache: CacheSettings::default(),
         }];
     })
     .await;

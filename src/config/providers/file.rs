@@ -1,11 +1,15 @@
 //! `kind = "file"`.
 
 use crate::config::check::{Check, join};
-use crate::config::{Provider, ProviderKind, raw};
+use crate::config::{ProviderKind, raw};
 use std::time::Duration;
 use toml::Table;
 
-pub(super) fn provider(check: &mut Check, path: &str, table: Table) -> Option<Provider> {
+pub(super) fn provider(
+    check: &mut Check,
+    path: &str,
+    table: Table,
+) -> Option<(String, ProviderKind)> {
     let raw: raw::FileProvider = check.section(path, table);
     let stale = check.within(&join(path, "stale_s_max"), raw.stale_s_max, 300, 0, 86_400);
     let file = check.required(
@@ -29,8 +33,5 @@ pub(super) fn provider(check: &mut Check, path: &str, table: Table) -> Option<Pr
         path: file,
         stale_max: Duration::from_secs(stale),
     };
-    Some(Provider {
-        name: raw.name.unwrap_or_else(|| "file".to_owned()),
-        kind,
-    })
+    Some((raw.name.unwrap_or_else(|| "file".to_owned()), kind))
 }

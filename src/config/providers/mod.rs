@@ -4,8 +4,9 @@ mod file;
 mod sql;
 
 use super::check::{Check, join};
-use super::{Provider, Upstream};
+use super::{CacheSettings, Provider, Upstream, raw};
 use std::collections::BTreeSet;
+use std::time::Duration;
 use toml::Table;
 
 pub(super) fn providers(
@@ -18,9 +19,16 @@ pub(super) fn providers(
     for (index, mut table) in check.tables(top, "", "providers").into_iter().enumerate() {
         let path = format!("providers[{index}]");
         let kind = table.remove("kind");
-        let provider = match kind.as_ref().and_then(toml::Value::as_str) {
-            Some("file") => file::provider(check, &path, table),
-            Some("sql") => sql::provider(check, &path, table, upstream),
+        let kind = kind.as_ref().and_then(toml::Value::as_str).unwrap_or("");
+        // These read from memory: there is nothing a cache could spare.
+        let cache = if matches!(kind, "file") {
+            CacheSettings::default()
+        } else {
+            cache(check, &path, &mut table)
+        };
+        let provider = match kind {
+            "file" => file::provider(check, &path, table),
+            "sql" => sql::provider(check, &path, table, &cache, upstream),
             _ => {
                 check.problem(
                     join(&path, "kind"),
@@ -30,16 +38,15 @@ pub(super) fn providers(
                 None
             }
         };
-        if let Some(provider) = provider {
-            if !names.insert(provider.name.clone()) {
-                let says = format!("\"{}\" is another provider's name too", provider.name);
+        if let Some((name, kind)) = provider {
+            if !names.insert(name.clone()) {
                 check.problem(
                     join(&path, "name"),
-                    says,
+                    format!("\"{name}\" is another provider's name too"),
                     "Give each provider a name of its own.",
                 );
             }
-            providers.push(provider);
+            providers.push(Provider { name, kind, cache });
         }
     }
     if providers.is_empty() && check.problems.is_empty() {
@@ -50,4 +57,20 @@ pub(super) fn providers(
         );
     }
     providers
+}
+
+/// `cache_ms` and `cache_entries_max`, which every kind that asks somebody else has.
+fn cache(check: &mut Check, path: &str, table: &mut Table) -> CacheSettings {
+    let own: Table = ["cache_ms", "cache_entries_max"]
+        .into_iter()
+        .filter_map(|key| table.remove_entry(key))
+        .collect();
+    let raw: raw::Cache = check.section(path, own);
+    let key = join(path, "cache_ms");
+    let age_max = check.within(&key, raw.cache_ms, 0, 0, 3_600_000);
+    let key = join(path, "cache_entries_max");
+    CacheSettings {
+        age_max: Duration::from_millis(age_max),
+        entries_max: check.within(&key, raw.cache_entries_max, 10_000, 1, 1_000_000),
+    }
 }

@@ -1,63 +1,58 @@
 //! `kind = "sql"`: its presets and its connection.
 
 use crate::config::check::{Check, join};
+use crate::config::preset::{PRESETS, Preset, preset};
 use crate::config::sections::upstream_tls;
-use crate::config::{Provider, ProviderKind, SqlProvider, Upstream, raw};
+use crate::config::{CacheSettings, ProviderKind, SqlProvider, SqlQueries, Upstream, raw};
 use std::time::Duration;
 use toml::Table;
 
-/// The queries a preset stands for, in the order roles, permissions.
-fn preset(name: &str) -> Option<(Option<&'static str>, Option<&'static str>)> {
-    match name {
-        "user_roles" => Some((
-            Some(r#"SELECT role FROM public.user_roles WHERE "user" = $1"#),
-            None,
-        )),
-        "authz_permissions" => Some((
-            None,
-            Some("SELECT permission FROM public.authz_permissions WHERE username = $1"),
-        )),
-        _ => None,
+fn preset_of(check: &mut Check, path: &str, name: Option<&str>) -> Option<&'static Preset> {
+    let name = name?;
+    let found = preset(name);
+    if found.is_none() {
+        let names: Vec<String> = PRESETS
+            .iter()
+            .map(|preset| format!("\"{}\"", preset.name))
+            .collect();
+        let hint = format!("Choose {}, or write queries.", names.join(" or "));
+        let says = format!("\"{name}\" is not a preset");
+        check.problem(join(path, "preset"), says, &hint);
     }
+    found
 }
 
-fn preset_of(
-    check: &mut Check,
-    path: &str,
-    name: Option<&str>,
-) -> (Option<&'static str>, Option<&'static str>) {
-    let Some(name) = name else {
-        return (None, None);
+/// A key's own query, or else the preset's.
+fn queries(raw: &mut raw::SqlProvider, preset: Option<&Preset>) -> SqlQueries {
+    let or = |own: Option<String>, of: fn(&Preset) -> Option<&'static str>| {
+        own.or_else(|| preset.and_then(of).map(str::to_owned))
     };
-    preset(name).unwrap_or_else(|| {
-        let hint = "Choose \"user_roles\" or \"authz_permissions\", or write queries.";
-        check.problem(
-            join(path, "preset"),
-            format!("\"{name}\" is not a preset"),
-            hint,
-        );
-        (None, None)
-    })
+    SqlQueries {
+        roles: or(raw.roles.take(), |preset| preset.roles),
+        permissions: or(raw.permissions.take(), |preset| preset.permissions),
+        attributes: raw.attributes.take(),
+        groups: raw.groups.take(),
+        superuser: or(raw.superuser.take(), |preset| preset.superuser),
+        denied_roles: raw.denied_roles.take(),
+        denied_permissions: raw.denied_permissions.take(),
+        expires: or(raw.expires.take(), |preset| preset.expires),
+        role_permissions: or(raw.role_permissions.take(), |preset| {
+            preset.role_permissions
+        }),
+    }
 }
 
 pub(super) fn provider(
     check: &mut Check,
     path: &str,
     table: Table,
+    cache: &CacheSettings,
     upstream: Option<&Upstream>,
-) -> Option<Provider> {
-    let raw: raw::SqlProvider = check.section(path, table);
+) -> Option<(String, ProviderKind)> {
+    let mut raw: raw::SqlProvider = check.section(path, table);
     let preset = preset_of(check, path, raw.preset.as_deref());
-    let roles = raw.roles.or(preset.0.map(str::to_owned));
-    let permissions = raw.permissions.or(preset.1.map(str::to_owned));
-    let queries = [
-        &roles,
-        &permissions,
-        &raw.attributes,
-        &raw.superuser,
-        &raw.role_permissions,
-    ];
-    if queries.iter().all(|query| query.is_none()) {
+    let queries = queries(&mut raw, preset);
+    if queries.is_empty() {
         check.problem(
             path,
             "asks nothing",
@@ -69,7 +64,6 @@ pub(super) fn provider(
     let password = check.secret(&join(path, "password"), raw.password);
     let pool_size = check.within(&join(path, "pool_size"), raw.pool_size, 4, 1, 100);
     let timeout = check.within(&join(path, "timeout_ms"), raw.timeout_ms, 2_000, 10, 60_000);
-    let cache = check.within(&join(path, "cache_ms"), raw.cache_ms, 0, 0, 3_600_000);
     let upstream = upstream?;
     let host = raw.host.clone().unwrap_or_else(|| upstream.host.clone());
     let tls = if raw.host.is_none() && raw.tls.is_none() && raw.tls_ca.is_none() {
@@ -90,19 +84,12 @@ pub(super) fn provider(
         user: user?,
         password,
         tls,
-        roles,
-        permissions,
-        attributes: raw.attributes,
-        superuser: raw.superuser,
-        role_permissions: raw.role_permissions,
+        queries,
+        preset,
         pool_size,
         timeout: Duration::from_millis(timeout),
-        cache: Duration::from_millis(cache),
-        listen: raw.listen.unwrap_or(cache > 0),
+        listen: raw.listen.unwrap_or(!cache.age_max.is_zero()),
     };
     let name = raw.name.unwrap_or_else(|| "sql".to_owned());
-    Some(Provider {
-        name,
-        kind: ProviderKind::Sql(Box::new(sql)),
-    })
+    Some((name, ProviderKind::Sql(Box::new(sql))))
 }

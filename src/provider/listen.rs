@@ -1,0 +1,72 @@
+//! Hears of changes to the `sql` provider's tables: LISTEN on [`CHANNEL`]. The payload of a notification is
+//! the user id it concerns; an empty one concerns everybody.
+
+use super::Provider;
+use crate::control::Connector;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+use tokio_postgres::{AsyncMessage, Client};
+
+/// The channel of NOTIFY.
+pub(crate) const CHANNEL: &str = "rowgate_invalidate";
+/// How often a silent connection is asked whether it still lives, and how long it may take to say so.
+const PROBE_EVERY: Duration = Duration::from_secs(10);
+const PROBE_WAIT: Duration = Duration::from_secs(5);
+
+/// Listens for as long as the provider lives, and clears it of one user or of all at each notification and
+/// of all after each reconnection (what was missed meanwhile is unknown).
+pub(crate) async fn listen(connector: Connector, provider: Arc<dyn Provider>) {
+    let provider = Arc::downgrade(&provider);
+    let mut wait = Duration::from_millis(100);
+    while provider.strong_count() > 0 {
+        let target = provider.clone();
+        let heard = Box::new(move |message| {
+            if let AsyncMessage::Notification(notification) = message
+                && let Some(provider) = target.upgrade()
+            {
+                match notification.payload() {
+                    "" => provider.clear(),
+                    user_id => provider.clear_user(user_id),
+                }
+            }
+        });
+        if let Ok(Ok(client)) = timeout(PROBE_WAIT, connector.connect_with(heard)).await
+            && let Ok(Ok(())) = timeout(
+                PROBE_WAIT,
+                client.batch_execute(&format!("LISTEN {CHANNEL}")),
+            )
+            .await
+        {
+            if let Some(provider) = provider.upgrade() {
+                provider.clear();
+            }
+            wait = Duration::from_millis(100);
+            hear(&client, &provider).await;
+            if let Some(provider) = provider.upgrade() {
+                tracing::warn!(
+                    provider = provider.name(),
+                    "the connection that hears of changes was lost"
+                );
+            }
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(Duration::from_secs(5));
+    }
+}
+
+/// Returns when the connection has died or the provider is gone.
+async fn hear(client: &Client, provider: &Weak<dyn Provider>) {
+    let mut probed = Instant::now();
+    while provider.strong_count() > 0 && !client.is_closed() {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        if probed.elapsed() < PROBE_EVERY {
+            continue;
+        }
+        // A question now and then finds a connection that died without a word.
+        let Ok(Ok(())) = timeout(PROBE_WAIT, client.batch_execute("")).await else {
+            return;
+        };
+        probed = Instant::now();
+    }
+}
