@@ -117,11 +117,11 @@ pub(super) fn audit(config: &Config) -> anyhow::Result<AuditLog> {
 pub struct Providers {
     all: Vec<Arc<dyn Provider>>,
     /// What completes their findings, in order.
-    steps: Vec<Arc<dyn Step>>,
+    pub(super) steps: Vec<Arc<dyn Step>>,
     hierarchy: Arc<LiveHierarchy>,
     /// What reads files, for whoever watches them.
     pub(super) files: Vec<Arc<dyn Reloadable>>,
-    listeners: Vec<AbortHandle>,
+    pub(super) listeners: Vec<AbortHandle>,
 }
 
 impl Providers {
@@ -163,6 +163,7 @@ pub async fn permissions(config: &Config) -> anyhow::Result<Providers> {
         let file = Arc::clone(&providers.hierarchy);
         providers.files.push(file);
     }
+    super::tags::add(&mut providers, config.tags.as_ref()).await?;
     Ok(providers)
 }
 

@@ -2,6 +2,7 @@
 
 mod build;
 mod reload;
+mod tags;
 
 use crate::config::Config;
 use crate::gateway::{Gateway, Parts};

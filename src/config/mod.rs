@@ -7,11 +7,13 @@ pub mod preset;
 mod providers;
 mod raw;
 mod sections;
+mod tags;
 #[cfg(test)]
 mod tests;
 
 pub use check::Problem;
 pub use hierarchy::Hierarchy;
+pub use tags::{TagTable, Tags};
 
 use crate::identity::IdentitySettings;
 use crate::limits::Limits;
@@ -41,6 +43,8 @@ pub struct Config {
     pub providers: Vec<Provider>,
     /// What roles and permissions bring along.
     pub hierarchy: Hierarchy,
+    /// Where tag definitions come from; without it every tag is unknown, so nobody's.
+    pub tags: Option<Tags>,
     /// The audit log.
     pub audit: Audit,
     /// What a principal needs to be let in at all.

@@ -119,6 +119,25 @@ pub(super) struct SqlProvider {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+pub(super) struct Tags {
+    pub(super) file: Option<String>,
+    pub(super) stale_s_max: Option<u64>,
+    pub(super) query: Option<String>,
+    pub(super) groups_query: Option<String>,
+    pub(super) host: Option<String>,
+    pub(super) port: Option<u16>,
+    pub(super) database: Option<String>,
+    pub(super) user: Option<String>,
+    pub(super) password: Option<SecretString>,
+    pub(super) tls: Option<String>,
+    pub(super) tls_ca: Option<String>,
+    pub(super) timeout_ms: Option<u64>,
+    pub(super) cache_ms: Option<u64>,
+    pub(super) listen: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Audit {
     pub(super) path: Option<String>,
     pub(super) required: Option<bool>,

@@ -3,7 +3,7 @@
 use super::check::{Check, Problem, join};
 use super::{
     Audit, AuditSink, Config, Enforcement, Gate, Tls, Upstream, UpstreamTls, hierarchy, logins,
-    providers, raw,
+    providers, raw, tags,
 };
 use crate::limits::Limits;
 use std::net::{IpAddr, SocketAddr};
@@ -23,6 +23,7 @@ const SECTIONS: &[&str] = &[
     "statement_token",
     "providers",
     "hierarchy",
+    "tags",
     "audit",
     "gate",
     "limits",
@@ -55,6 +56,7 @@ pub(super) fn read(text: &str, path: &Path) -> Result<Config, Vec<Problem>> {
     let identity = logins::identity(&mut check, &mut top);
     let providers = providers::providers(&mut check, &mut top, upstream.as_ref());
     let hierarchy = hierarchy::hierarchy(&mut check, &mut top);
+    let tags = tags::tags(&mut check, &mut top, upstream.as_ref());
     let audit = audit(&mut check, &mut top);
     let gate = gate(&mut check, &mut top);
     let limits = limits(&mut check, &mut top);
@@ -78,6 +80,7 @@ pub(super) fn read(text: &str, path: &Path) -> Result<Config, Vec<Problem>> {
                 identity,
                 providers,
                 hierarchy,
+                tags,
                 audit,
                 gate,
                 limits,

@@ -20,6 +20,7 @@ mod names;
 mod resolver;
 mod sql;
 mod step;
+mod tags;
 
 pub use answer::{ANSWER_ITEMS_MAX, Answer, ITEM_BYTES_MAX, ProviderError};
 pub use cache::Cached;
@@ -29,6 +30,7 @@ pub(crate) use listen::listen;
 pub use resolver::Resolver;
 pub use sql::SqlProvider;
 pub use step::{Reloadable, Step};
+pub use tags::{TagFile, TagQueries, TagTable};
 
 use crate::identity::Caller;
 use std::collections::BTreeSet;

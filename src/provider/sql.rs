@@ -410,7 +410,7 @@ fn text(column: &str) -> String {
     )
 }
 
-fn bare(query: &str) -> &str {
+pub(super) fn bare(query: &str) -> &str {
     query.trim().trim_end_matches(';')
 }
 
@@ -423,12 +423,15 @@ fn names(rows: &[Row]) -> Result<BTreeSet<String>, ProviderError> {
         .collect()
 }
 
-fn cell<'a, T: FromSql<'a>>(row: &'a Row, index: usize) -> Result<Option<T>, ProviderError> {
+pub(super) fn cell<'a, T: FromSql<'a>>(
+    row: &'a Row,
+    index: usize,
+) -> Result<Option<T>, ProviderError> {
     row.try_get(index)
         .map_err(|_| garbage("a column is not of the expected type"))
 }
 
-fn garbage(says: &str) -> ProviderError {
+pub(super) fn garbage(says: &str) -> ProviderError {
     ProviderError::Garbage(says.to_owned())
 }
 
@@ -438,7 +441,7 @@ fn unavailable(says: &str) -> ProviderError {
 
 /// The server's SQLSTATE, and its message only where that cannot hold a row's data: wrong queries
 /// (42), logins (28), databases (3D).
-fn failure(error: &tokio_postgres::Error) -> ProviderError {
+pub(super) fn failure(error: &tokio_postgres::Error) -> ProviderError {
     let Some(server) = error.as_db_error() else {
         return ProviderError::Unavailable(causes(error));
     };

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Most tags in one set of definitions.
 pub const TAGS_MAX: usize = 10_000;
 /// Most users, domains and groups in the definitions, and members of groups, all together.
-pub const TAG_MEMBERS_MAX: usize = 1_000_000;
+pub const TAG_MEMBERS_MAX: usize = 100_000;
 /// Longest tag, user, domain or group, in bytes.
 pub const TAG_BYTES_MAX: usize = 256;
 
@@ -75,7 +75,7 @@ pub enum TagError {
     #[error("tag \"{0}\": access \"private\" needs an owner")]
     Ownerless(String),
     /// More than the bounds allow.
-    #[error("there are more than 10000 tags, or more than a million members")]
+    #[error("there are more than 10000 tags, or more than 100000 members")]
     TooMany,
     /// A tag is defined twice, so one of the two would be forgotten.
     #[error("tag \"{0}\" is defined twice")]

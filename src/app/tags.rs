@@ -1,0 +1,40 @@
+//! `[tags]`: the step that works out which tags a user may access.
+
+use super::build::Providers;
+use crate::config::Tags;
+use crate::control::{Connector, Target, client_tls};
+use crate::provider::{Reloadable, TagFile, TagQueries, TagTable};
+use anyhow::Context;
+use std::sync::Arc;
+
+/// The step that works out tags; without `[tags]` there is none, and nobody may access any tag.
+pub(super) async fn add(providers: &mut Providers, tags: Option<&Tags>) -> anyhow::Result<()> {
+    match tags {
+        None => {}
+        Some(Tags::File { path, stale_max }) => {
+            let file = Arc::new(TagFile::open(path, *stale_max).context("tags.file")?);
+            let watched = Arc::clone(&file) as Arc<dyn Reloadable>;
+            providers.files.push(watched);
+            providers.steps.push(file);
+        }
+        Some(Tags::Table(settings)) => {
+            let target = Target {
+                host: &settings.host,
+                port: settings.port,
+                database: &settings.database,
+                user: &settings.user,
+                password: settings.password.as_ref(),
+                connect_timeout: settings.timeout,
+            };
+            let connector = Connector::new(&target, client_tls(&settings.tls)?);
+            let queries = TagQueries {
+                tags: settings.query.clone(),
+                groups: settings.groups_query.clone(),
+            };
+            let table = TagTable::new(connector, queries, settings.timeout, settings.cache);
+            table.probe().await.context("tags.query")?;
+            providers.steps.push(Arc::new(table));
+        }
+    }
+    Ok(())
+}
