@@ -28,5 +28,6 @@ pub mod provider;
 pub mod session;
 pub mod sql;
 pub mod telemetry;
+pub mod tuples;
 pub mod upstream;
 pub mod wire;

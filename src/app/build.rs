@@ -250,7 +250,7 @@ fn sql_provider(name: &str, settings: &config::SqlProvider, connector: Connector
 
 /// Refuses to serve when an upstream login could do harm.
 pub(super) async fn posture(config: &Config) -> anyhow::Result<()> {
-    let views = install::read_views(&config.views)?;
+    let views = install::read_views(&config.views, config.tuples.as_ref())?;
     let mut logins = vec![(ControlLogin::Gate, LoginKind::Ordinary)];
     if config.upstream.superuser_user.is_some() {
         logins.push((ControlLogin::Superuser, LoginKind::Superuser));
@@ -282,7 +282,13 @@ pub(super) async fn posture(config: &Config) -> anyhow::Result<()> {
 /// The policy as files and database have it now.
 pub(super) async fn policy(config: &Config) -> anyhow::Result<Policy> {
     let client = connect(config, ControlLogin::Gate).await?;
-    Ok(install::load_policy(&config.views, &client, config.enforcement).await?)
+    Ok(install::load_policy(
+        &config.views,
+        &client,
+        config.enforcement,
+        config.tuples.as_ref(),
+    )
+    .await?)
 }
 
 /// The pools queries run on: as the ordinary login, and as the superusers' if there is one.

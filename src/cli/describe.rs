@@ -15,9 +15,14 @@ pub(super) async fn run(arguments: args::Describe) -> Outcome {
         .await
         .map_err(Failure::Unreachable)?;
     let client = connect(&config, ControlLogin::Gate).await?;
-    let policy = install::load_policy(&config.views, &client, config.enforcement)
-        .await
-        .map_err(failure)?;
+    let policy = install::load_policy(
+        &config.views,
+        &client,
+        config.enforcement,
+        config.tuples.as_ref(),
+    )
+    .await
+    .map_err(failure)?;
     print(&data_model(&policy, &principal));
     Ok(Exit::Ok)
 }

@@ -18,9 +18,14 @@ pub(super) async fn run(arguments: args::Explain) -> Outcome {
         .await
         .map_err(Failure::Unreachable)?;
     let client = connect(&config, ControlLogin::Gate).await?;
-    let policy = install::load_policy(&config.views, &client, config.enforcement)
-        .await
-        .map_err(failure)?;
+    let policy = install::load_policy(
+        &config.views,
+        &client,
+        config.enforcement,
+        config.tuples.as_ref(),
+    )
+    .await
+    .map_err(failure)?;
     let options = Options {
         open_allowed: config.open_allowed(),
         parameter_types: Vec::new(),

@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 pub(super) async fn plan(arguments: args::WithConfig) -> Outcome {
     let config = load(&arguments)?;
     barrier_only(&config, "plan")?;
-    let views = install::read_views(&config.views).map_err(failure)?;
+    let views = install::read_views(&config.views, config.tuples.as_ref()).map_err(failure)?;
     let client = connect(&config, ControlLogin::Admin).await?;
     let text = install::plan(&client, &views, &options(&config))
         .await
@@ -23,7 +23,7 @@ pub(super) async fn plan(arguments: args::WithConfig) -> Outcome {
 pub(super) async fn apply(arguments: args::WithConfig) -> Outcome {
     let config = load(&arguments)?;
     barrier_only(&config, "apply")?;
-    let views = install::read_views(&config.views).map_err(failure)?;
+    let views = install::read_views(&config.views, config.tuples.as_ref()).map_err(failure)?;
     progress(&format!(
         "installing {} permission views in database {} ...",
         views.len(),
@@ -44,7 +44,7 @@ pub(super) async fn apply(arguments: args::WithConfig) -> Outcome {
 pub(super) async fn check(arguments: args::WithConfig) -> Outcome {
     let config = load(&arguments)?;
     progress("configuration: ok");
-    let views = install::read_views(&config.views).map_err(failure)?;
+    let views = install::read_views(&config.views, config.tuples.as_ref()).map_err(failure)?;
     progress(&format!("view files: ok ({})", views.len()));
     let mut findings = compare(&config, &views).await?;
     for (login, kind) in logins(&config) {

@@ -10,6 +10,7 @@ mod sections;
 mod tags;
 #[cfg(test)]
 mod tests;
+mod tuples;
 
 pub use check::Problem;
 pub use hierarchy::Hierarchy;
@@ -17,9 +18,11 @@ pub use tags::{TagTable, Tags};
 
 use crate::identity::IdentitySettings;
 use crate::limits::Limits;
+use crate::tuples::Tuples;
 use secrecy::SecretString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A configuration in which every key has been checked.
@@ -45,6 +48,8 @@ pub struct Config {
     pub hierarchy: Hierarchy,
     /// Where tag definitions come from; without it every tag is unknown, so nobody's.
     pub tags: Option<Tags>,
+    /// Relation tuples: the rules, and their table.
+    pub tuples: Option<Arc<Tuples>>,
     /// The audit log.
     pub audit: Audit,
     /// What a principal needs to be let in at all.

@@ -157,3 +157,31 @@ pub(super) struct Gate {
 pub(super) struct Hierarchy {
     pub(super) file: Option<String>,
 }
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Tuples {
+    pub(super) table: Option<String>,
+    pub(super) user: Option<String>,
+    pub(super) namespaces_file: Option<String>,
+    pub(super) objects_max: Option<u32>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct TupleColumns {
+    pub(super) namespace: Option<String>,
+    pub(super) object: Option<String>,
+    pub(super) relation: Option<String>,
+    pub(super) subject_namespace: Option<String>,
+    pub(super) subject_id: Option<String>,
+    pub(super) subject_relation: Option<String>,
+    pub(super) expires_at: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct TupleRelation {
+    pub(super) union: Option<Vec<String>>,
+    pub(super) subjects: Option<Vec<String>>,
+}

@@ -3,7 +3,7 @@
 use super::check::{Check, Problem, join};
 use super::{
     Audit, AuditSink, Config, Enforcement, Gate, Tls, Upstream, UpstreamTls, hierarchy, logins,
-    providers, raw, tags,
+    providers, raw, tags, tuples,
 };
 use crate::limits::Limits;
 use std::net::{IpAddr, SocketAddr};
@@ -24,6 +24,7 @@ const SECTIONS: &[&str] = &[
     "providers",
     "hierarchy",
     "tags",
+    "tuples",
     "audit",
     "gate",
     "limits",
@@ -57,6 +58,7 @@ pub(super) fn read(text: &str, path: &Path) -> Result<Config, Vec<Problem>> {
     let providers = providers::providers(&mut check, &mut top, upstream.as_ref());
     let hierarchy = hierarchy::hierarchy(&mut check, &mut top);
     let tags = tags::tags(&mut check, &mut top, upstream.as_ref());
+    let tuples = tuples::tuples(&mut check, &mut top);
     let audit = audit(&mut check, &mut top);
     let gate = gate(&mut check, &mut top);
     let limits = limits(&mut check, &mut top);
@@ -81,6 +83,7 @@ pub(super) fn read(text: &str, path: &Path) -> Result<Config, Vec<Problem>> {
                 providers,
                 hierarchy,
                 tags,
+                tuples,
                 audit,
                 gate,
                 limits,

@@ -109,7 +109,7 @@ pub async fn prepare(cluster: &Cluster, setup: &Setup) -> Result<Config, DemoErr
         &toml_text(cluster, setup),
     )?;
     let config = Config::load(&path)?;
-    let views = install::read_views(&config.views)?;
+    let views = install::read_views(&config.views, config.tuples.as_ref())?;
     let mut admin = cluster.connect(&setup.database).await?;
     let passwords = cluster.gate_passwords();
     match setup.enforcement {

@@ -1,5 +1,6 @@
 //! The end user a request acts for: what every later stage decides by.
 
+use crate::tuples::Pair;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The end user a session (or, with a signed token, one statement) acts for.
@@ -13,6 +14,7 @@ pub struct Principal {
     permissions: BTreeSet<String>,
     attributes: BTreeMap<String, Vec<String>>,
     tags: BTreeSet<String>,
+    objects: BTreeMap<Pair, BTreeSet<String>>,
     superuser: bool,
 }
 
@@ -28,6 +30,9 @@ pub struct Findings {
     pub attributes: BTreeMap<String, Vec<String>>,
     /// Tags this user may access.
     pub tags: BTreeSet<String>,
+    /// Ids of the objects this user holds a relation on, as far as a provider knows; tuples in the
+    /// database are read by the permission view itself.
+    pub objects: BTreeMap<Pair, BTreeSet<String>>,
     /// All rows and columns of every table in `views/`.
     pub superuser: bool,
 }
@@ -40,6 +45,7 @@ impl Principal {
             permissions,
             attributes,
             tags,
+            objects,
             superuser,
         } = findings;
         Self {
@@ -49,6 +55,7 @@ impl Principal {
             permissions,
             attributes,
             tags,
+            objects,
             superuser,
         }
     }
@@ -100,6 +107,11 @@ impl Principal {
     /// Tags this user may access, sorted.
     pub fn tags(&self) -> &BTreeSet<String> {
         &self.tags
+    }
+
+    /// Ids of objects by type and relation, as far as a provider knows.
+    pub fn objects(&self) -> &BTreeMap<Pair, BTreeSet<String>> {
+        &self.objects
     }
 
     /// Whether the superuser flag is set.

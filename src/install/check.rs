@@ -358,7 +358,7 @@ fn filled(body: &InlineBody, roles: &[String]) -> String {
         out.push_str(piece);
         if let Some(field) = body.holes.get(index) {
             let value = match field {
-                PrincipalField::Attributes => "{}".to_owned(),
+                PrincipalField::Attributes | PrincipalField::Objects => "{}".to_owned(),
                 PrincipalField::Permissions => "{\"*\"}".to_owned(),
                 PrincipalField::Roles => array_literal(roles.iter().map(String::as_str)),
                 PrincipalField::Tags => "{}".to_owned(),

@@ -4,9 +4,9 @@
 //! logins may use the schemas, read the views and call the functions, and hold nothing else. Objects are made *as*
 //! the owner, so that a schema or function somebody else put there first stops the run instead of being adopted.
 
-use super::InstallOptions;
 use super::introspect::{Introspection, ViewFacts};
 use super::state::{InstalledView, State};
+use super::{InstallOptions, tuples};
 use crate::policy::compose::{
     self, ALL, OPEN, SEALED, identifier, installed_name, literal, qualified,
 };
@@ -125,10 +125,12 @@ pub(super) fn write(
     reads(&mut out, views, introspection, options);
     let _ = writeln!(out, "SET LOCAL ROLE {};\n", identifier(&options.owner));
     functions(&mut out, options, state);
+    tuples::create(&mut out, views, options, state);
     drops(&mut out, &planned, state);
     for view in &planned {
         create(&mut out, view, state);
     }
+    tuples::drop(&mut out, views, state);
     strangers(&mut out, state, options);
     remember(&mut out);
     out.push_str("RESET ROLE;\n");
@@ -211,9 +213,11 @@ fn reads(
     introspection: &Introspection,
     options: &InstallOptions,
 ) {
+    let tuple_table = tuples::table(views);
     let relations: BTreeSet<&RelationName> = views
         .iter()
         .flat_map(|view| view.reads().iter().chain([view.relation()]))
+        .chain(tuple_table.as_ref())
         .filter(|name| introspection.relations.by_name(name).is_some())
         .filter(|name| !matches!(name.schema.as_str(), "pg_catalog" | "information_schema"))
         .collect();

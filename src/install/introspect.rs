@@ -67,6 +67,7 @@ pub(super) async fn introspect_inside(
         .map(|v| v.relation())
         .chain(read)
         .cloned()
+        .chain(super::tuples::table(views))
         .collect();
     let relations = Relations::read(client, &oids, &names).await?;
     let mut facts = Vec::new();

@@ -8,6 +8,7 @@ mod introspect;
 mod posture;
 mod run;
 mod state;
+mod tuples;
 
 use crate::policy::PolicyError;
 use secrecy::SecretString;

@@ -160,7 +160,12 @@ const QUESTIONS: &[Question] = &[
                      format('REVOKE EXECUTE ON FUNCTION %s FROM %I, PUBLIC;', p.oid::regprocedure, session_user)
               FROM pg_proc AS p
               WHERE p.prosecdef AND has_function_privilege(session_user, p.oid, 'EXECUTE')
-                AND has_schema_privilege(session_user, p.pronamespace, 'USAGE')",
+                AND has_schema_privilege(session_user, p.pronamespace, 'USAGE')
+                -- The walk over relation tuples, which asks for nobody but the principal; what it is made of is compared at load.
+                AND NOT EXISTS (SELECT FROM pg_namespace AS n JOIN pg_roles AS r ON r.oid = p.proowner
+                                WHERE n.oid = p.pronamespace AND n.nspname = 'rowgate' AND n.nspowner = p.proowner
+                                  AND NOT r.rolsuper AND p.proname = 'objects'
+                                  AND p.proargtypes = '25 25'::oidvector)",
     },
     Question {
         severity: Severity::Error,
@@ -182,7 +187,7 @@ const QUESTIONS: &[Question] = &[
                      OR s.name IN ('default_transaction_read_only', 'transaction_read_only') AND s.value IN ('off', 'false', 'no', '0'))
               UNION ALL
               SELECT format('%s has a value before anybody has logged in', s.name), format('ALTER SYSTEM RESET %s;  -- or take it out of postgresql.conf; then reload', s.name)
-              FROM unnest(ARRAY['rowgate.user_id', 'rowgate.roles', 'rowgate.permissions', 'rowgate.attributes', 'rowgate.tags']) AS s(name)
+              FROM unnest(ARRAY['rowgate.user_id', 'rowgate.roles', 'rowgate.permissions', 'rowgate.attributes', 'rowgate.tags', 'rowgate.objects']) AS s(name)
               WHERE current_setting(s.name, true) <> ''
                 AND NOT EXISTS (SELECT 1 FROM pg_db_role_setting AS d, unnest(d.setconfig) AS c(c) WHERE c.c LIKE s.name || '=%')",
     },

@@ -7,18 +7,24 @@ use super::{InstallError, InstallOptions, Passwords, ddl};
 use crate::config::Enforcement;
 use crate::policy::compose::{ALL, OPEN, SEALED, identifier, literal, qualified};
 use crate::policy::{
-    PermissionView, Policy, PolicyError, ViewSource, check_together, parse_view_file,
+    PermissionView, Policy, PolicyError, ViewSource, check_together, parse_view_file, with_tuples,
 };
+use crate::tuples::Tuples;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
 use tokio_postgres::Client;
 
 /// Reads and parses every `*.sql` in `dir`, without a database. Names that start with a dot are left out.
+/// `tuples` is what their calls of `rowgate.objects` walk over.
 ///
 /// # Errors
 /// All errors of all files together.
-pub fn read_views(dir: &Path) -> Result<Vec<PermissionView>, InstallError> {
+pub fn read_views(
+    dir: &Path,
+    tuples: Option<&Arc<Tuples>>,
+) -> Result<Vec<PermissionView>, InstallError> {
     let files = |error: std::io::Error| {
         let text = format!("{}: {error}", dir.display());
         InstallError::Files(std::io::Error::new(error.kind(), text))
@@ -56,6 +62,7 @@ pub fn read_views(dir: &Path) -> Result<Vec<PermissionView>, InstallError> {
         }
     }
     errors.extend(check_together(&views));
+    errors.extend(with_tuples(&mut views, tuples));
     if errors.is_empty() {
         Ok(views)
     } else {
@@ -72,8 +79,9 @@ pub async fn load_policy(
     dir: &Path,
     client: &Client,
     enforcement: Enforcement,
+    tuples: Option<&Arc<Tuples>>,
 ) -> Result<Policy, InstallError> {
-    let views = read_views(dir)?;
+    let views = read_views(dir, tuples)?;
     policy_of(&views, client, enforcement).await
 }
 

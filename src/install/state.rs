@@ -1,7 +1,7 @@
 //! What is installed now: the objects in Rowgate's three schemas, read from the catalogs.
 
-use super::ddl;
 use super::{Finding, Severity};
+use super::{ddl, tuples};
 use crate::policy::compose::{ALL, OPEN, SEALED, installed_name, qualified};
 use crate::policy::{ColumnType, PermissionView, RelationName};
 use serde::Deserialize;
@@ -52,6 +52,8 @@ pub(super) struct InstalledFunction {
     pub(super) body: String,
     /// LANGUAGE sql STABLE PARALLEL SAFE, not SECURITY DEFINER, no SET.
     pub(super) plain: bool,
+    /// Exactly as [`super::tuples`] makes a walk: LANGUAGE plpgsql, SECURITY DEFINER, its settings.
+    pub(super) walks: bool,
     pub(super) owner: String,
     pub(super) grantees: Vec<String>,
 }
@@ -86,6 +88,8 @@ SELECT p.proname::text || '(' || pg_get_function_identity_arguments(p.oid) || ')
        p.prosrc,
        l.lanname = 'sql' AND p.provolatile = 's' AND p.proparallel = 's' AND p.proconfig IS NULL
          AND NOT p.prosecdef AND NOT p.proisstrict AND NOT p.proleakproof,
+       l.lanname = 'plpgsql' AND p.provolatile = 's' AND p.proparallel = 's' AND p.proconfig = $1
+         AND p.prosecdef AND NOT p.proisstrict AND NOT p.proleakproof,
        pg_get_userbyid(p.proowner)::text,
        ARRAY(SELECT DISTINCT coalesce(r.rolname::text, 'PUBLIC')
              FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS g
@@ -120,13 +124,15 @@ impl State {
                 grantees: row.get(9),
             });
         }
-        for row in client.query(FUNCTIONS, &[]).await? {
+        let settings: &[&str] = &tuples::SETTINGS;
+        for row in client.query(FUNCTIONS, &[&settings]).await? {
             state.functions.push(InstalledFunction {
                 signature: row.get(0),
                 body: row.get(1),
                 plain: row.get(2),
-                owner: row.get(3),
-                grantees: row.get(4),
+                walks: row.get::<_, Option<bool>>(3) == Some(true),
+                owner: row.get(4),
+                grantees: row.get(5),
             });
         }
         for row in client.query(SCHEMAS, &[]).await? {
@@ -178,6 +184,10 @@ impl State {
                     "function rowgate.{name}() is missing or was changed"
                 )));
             }
+        }
+        if !tuples::as_it_should_be(self, views) {
+            let what = "function rowgate.objects() is missing, was changed, or walks by other rules than [tuples] says";
+            found.push(stale(what.to_owned()));
         }
         found
     }

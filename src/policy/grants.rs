@@ -122,6 +122,8 @@ pub struct InlineBody {
 pub enum PrincipalField {
     /// `rowgate.attributes(name)`'s source: a JSON object of string lists, `$n::jsonb`.
     Attributes,
+    /// What a provider found of `rowgate.objects()`: a JSON object by type, then relation, of lists of ids.
+    Objects,
     /// `rowgate.permissions()`, `$n::text[]`.
     Permissions,
     /// `rowgate.roles()`, `$n::text[]`.
@@ -136,7 +138,7 @@ impl PrincipalField {
     /// The cast its parameter carries in the final SQL.
     pub fn type_name(self) -> &'static str {
         match self {
-            PrincipalField::Attributes => "jsonb",
+            PrincipalField::Attributes | PrincipalField::Objects => "jsonb",
             PrincipalField::Permissions | PrincipalField::Roles | PrincipalField::Tags => "text[]",
             PrincipalField::UserId => "text",
         }

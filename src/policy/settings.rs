@@ -2,15 +2,18 @@
 
 use crate::identity::Principal;
 use crate::policy::PrincipalField;
+use crate::tuples::Pair;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-/// Sets the five settings for the current transaction; parameters `$1` to `$5` are
+/// Sets the six settings for the current transaction; parameters `$1` to `$6` are
 /// [`PrincipalSettings::parameters`]. Run in the same implicit transaction as the query.
 pub const SET_PRINCIPAL: &str = "SELECT pg_catalog.set_config('rowgate.user_id', $1, true), \
      pg_catalog.set_config('rowgate.roles', $2, true), \
      pg_catalog.set_config('rowgate.permissions', $3, true), \
      pg_catalog.set_config('rowgate.attributes', $4, true), \
-     pg_catalog.set_config('rowgate.tags', $5, true)";
+     pg_catalog.set_config('rowgate.tags', $5, true), \
+     pg_catalog.set_config('rowgate.objects', $6, true)";
 
 /// A principal in the text forms that are bound to parameters: of [`SET_PRINCIPAL`] (barrier) or of
 /// the query itself (inline).
@@ -29,17 +32,20 @@ pub struct PrincipalSettings {
     pub attributes: String,
     /// A `text[]` literal.
     pub tags: String,
+    /// A JSON object: `{"document":{"viewer":["1","2"]}}`.
+    pub objects: String,
 }
 
 impl PrincipalSettings {
-    /// The values of `$1` to `$5` of [`SET_PRINCIPAL`].
-    pub fn parameters(&self) -> [&str; 5] {
+    /// The values of `$1` to `$6` of [`SET_PRINCIPAL`].
+    pub fn parameters(&self) -> [&str; 6] {
         [
             &self.user_id,
             &self.roles,
             &self.permissions,
             &self.attributes,
             &self.tags,
+            &self.objects,
         ]
     }
 
@@ -47,6 +53,7 @@ impl PrincipalSettings {
     pub fn field(&self, field: PrincipalField) -> &str {
         match field {
             PrincipalField::Attributes => &self.attributes,
+            PrincipalField::Objects => &self.objects,
             PrincipalField::Permissions => &self.permissions,
             PrincipalField::Roles => &self.roles,
             PrincipalField::Tags => &self.tags,
@@ -70,6 +77,7 @@ impl From<&Principal> for PrincipalSettings {
             ),
             attributes: json_object(principal.attributes()),
             tags: array_literal(principal.tags().iter().map(String::as_str)),
+            objects: json_objects(principal.objects()),
         }
     }
 }
@@ -95,7 +103,7 @@ pub(crate) fn array_literal<'a>(elements: impl Iterator<Item = &'a str>) -> Stri
     out
 }
 
-fn json_object(attributes: &std::collections::BTreeMap<String, Vec<String>>) -> String {
+fn json_object(attributes: &BTreeMap<String, Vec<String>>) -> String {
     let mut out = String::from("{");
     for (index, (name, values)) in attributes.iter().enumerate() {
         let comma = if index > 0 { "," } else { "" };
@@ -106,4 +114,13 @@ fn json_object(attributes: &std::collections::BTreeMap<String, Vec<String>>) -> 
     }
     out.push('}');
     out
+}
+
+fn json_objects(objects: &BTreeMap<Pair, BTreeSet<String>>) -> String {
+    let mut by_type: BTreeMap<&str, BTreeMap<&str, &BTreeSet<String>>> = BTreeMap::new();
+    for (pair, ids) in objects {
+        let relations = by_type.entry(&pair.namespace).or_default();
+        relations.insert(&pair.relation, ids);
+    }
+    serde_json::json!(by_type).to_string()
 }

@@ -4,8 +4,10 @@ use super::body::{self, Body};
 use super::compose::installed_name;
 use super::header::{self, Errors, Header};
 use crate::policy::RelationName;
+use crate::tuples::{Pair, Tuples};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 /// What is wrong with a file in `views/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,7 +141,23 @@ impl PermissionView {
         &self.column_descriptions
     }
 
-    /// The relations the body reads.
+    /// What its calls of `rowgate.objects` ask for, masks included.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = &Pair> {
+        let masks = self.parsed_masks.values();
+        std::iter::once(&self.parsed)
+            .chain(masks)
+            .flat_map(Body::pairs)
+    }
+
+    /// What those calls walk over, if there are any.
+    pub(crate) fn tuples(&self) -> Option<&Arc<Tuples>> {
+        let masks = self.parsed_masks.values();
+        std::iter::once(&self.parsed)
+            .chain(masks)
+            .find_map(Body::tuples)
+    }
+
+    /// The relations the body reads; the table of tuples is not among them.
     pub fn reads(&self) -> &[RelationName] {
         &self.parsed.relations
     }
@@ -273,6 +291,54 @@ pub(crate) fn check_together(views: &[PermissionView]) -> Vec<PolicyError> {
                     "Keep one file a table; several roles are an OR in one body.".to_owned(),
                 ),
             });
+        }
+    }
+    errors
+}
+
+/// Tells every view what its calls of `rowgate.objects` walk over, and checks that there is such a thing.
+pub(crate) fn with_tuples(
+    views: &mut [PermissionView],
+    tuples: Option<&Arc<Tuples>>,
+) -> Vec<PolicyError> {
+    let mut errors = Vec::new();
+    for view in views {
+        let mut error = |message: String, hint: String| {
+            errors.push(PolicyError {
+                file: view.file.clone(),
+                line: Some(view.parsed.line()),
+                message,
+                hint: Some(hint),
+            });
+        };
+        for pair in view.pairs() {
+            let Pair {
+                namespace,
+                relation,
+            } = pair;
+            let Some(tuples) = tuples else {
+                let hint = "Add [tuples] to the configuration, with its namespaces and where the tuples are.";
+                error(
+                    "rowgate.objects() has no relation tuples to look at".to_owned(),
+                    hint.to_owned(),
+                );
+                break;
+            };
+            if !tuples.namespaces.has(pair) {
+                let known: Vec<String> = tuples.namespaces.pairs().map(|p| p.to_string()).collect();
+                error(
+                    format!(
+                        "rowgate.objects('{relation}', '{namespace}') asks for a relation that [tuples] does not declare"
+                    ),
+                    format!("Declared are {}.", known.join(", ")),
+                );
+            }
+        }
+        if let Some(tuples) = tuples {
+            view.parsed.with_tuples(tuples);
+            view.parsed_masks
+                .values_mut()
+                .for_each(|mask| mask.with_tuples(tuples));
         }
     }
     errors

@@ -1,6 +1,7 @@
 //! What one provider knows about one user, and how asking can fail.
 
 use super::names::well_formed;
+use crate::tuples::Pair;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
@@ -26,6 +27,8 @@ pub struct Answer {
     pub denied_permissions: BTreeSet<String>,
     /// When it ends by itself (a temporary grant expires); not to be used from then on.
     pub until: Option<Instant>,
+    /// Ids of the objects the user holds a relation on.
+    pub objects: BTreeMap<Pair, BTreeSet<String>>,
 }
 
 impl Answer {
@@ -53,6 +56,11 @@ impl Answer {
                 "\"{odd}\" is denied, and is no wildcard: a * stands alone or after the last colon"
             )));
         }
+        let objects: usize = self.objects.values().map(BTreeSet::len).sum();
+        if objects > ANSWER_ITEMS_MAX {
+            return Err(ProviderError::Oversize("more than 10000 related objects"));
+        }
+        self.objects.values().try_for_each(check_items)?;
         let values: usize = self.attributes.values().map(Vec::len).sum();
         if self.attributes.len() > ANSWER_ITEMS_MAX || values > ANSWER_ITEMS_MAX {
             return Err(ProviderError::Oversize("too many attributes"));

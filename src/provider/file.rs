@@ -118,7 +118,7 @@ impl FileProvider {
             superuser: content.superusers.contains(user).then_some(true),
             denied_roles: content.denied_roles.get(user),
             denied_permissions: content.denied_permissions.get(user),
-            until: None,
+            ..Answer::default()
         })
     }
 

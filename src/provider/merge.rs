@@ -4,6 +4,7 @@ use super::Answer;
 use super::hierarchy::{Brings, Hierarchy, TooMany};
 use super::names::Narrowing;
 use crate::identity::Findings;
+use crate::tuples::Pair;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What all providers together say about a user.
@@ -17,6 +18,7 @@ pub(super) struct Merged {
     narrowing: Narrowing,
     /// Something is denied: a superuser holds every permission, so one to whom something is denied is none.
     denied: bool,
+    objects: BTreeMap<Pair, BTreeSet<String>>,
 }
 
 impl Merged {
@@ -40,6 +42,9 @@ impl Merged {
                         known.push(value);
                     }
                 }
+            }
+            for (pair, ids) in answer.objects {
+                merged.objects.entry(pair).or_default().extend(ids);
             }
             merged.superuser |= answer.superuser == Some(true);
             not_superuser |= answer.superuser == Some(false);
@@ -81,6 +86,7 @@ impl Merged {
             permissions: hierarchy.permissions(self.permissions, left)?,
             attributes: self.attributes,
             tags: BTreeSet::new(),
+            objects: self.objects,
             superuser: self.superuser && !self.denied,
         })
     }

@@ -169,6 +169,7 @@ fn hole(field: PrincipalField, parameters: u16, fields: &mut Vec<PrincipalField>
     match field {
         PrincipalField::UserId => format!("nullif({parameter}, '')"),
         PrincipalField::Attributes
+        | PrincipalField::Objects
         | PrincipalField::Permissions
         | PrincipalField::Roles
         | PrincipalField::Tags => format!("({parameter})"),

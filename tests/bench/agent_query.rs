@@ -189,9 +189,14 @@ fn run(
 fn final_texts(world: &World, gate_folder: &Path) -> Vec<(Option<String>, String)> {
     let policy = world.runtime.block_on(async {
         let client = world.cluster.connect(MILLION_DATABASE).await.unwrap();
-        install::load_policy(&gate_folder.join("views"), &client, Enforcement::Barrier)
-            .await
-            .unwrap()
+        install::load_policy(
+            &gate_folder.join("views"),
+            &client,
+            Enforcement::Barrier,
+            None,
+        )
+        .await
+        .unwrap()
     });
     let findings = Findings {
         roles: [("HR Manager".to_owned(), ["bench".to_owned()].into())].into(),

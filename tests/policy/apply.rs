@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use std::path::Path;
 
 fn example() -> Vec<PermissionView> {
-    install::read_views(Path::new("views")).unwrap()
+    install::read_views(Path::new("views"), None).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

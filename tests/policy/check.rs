@@ -85,7 +85,7 @@ async fn drift_is_found_and_apply_mends_it() {
         .await
         .unwrap();
     let options = options("drift");
-    let views = install::read_views(Path::new("views")).unwrap();
+    let views = install::read_views(Path::new("views"), None).unwrap();
     for (change, word) in DRIFT {
         let database = support::example_database().await;
         let mut admin = support::cluster().connect(&database).await.unwrap();

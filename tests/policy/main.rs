@@ -27,6 +27,7 @@ mod plans;
 mod posture;
 mod principal;
 mod rows;
+mod tuples;
 
 use rowgate::identity::{Findings, Principal};
 use rowgate::install::{self, InstallError, InstallOptions, Passwords};
@@ -83,9 +84,9 @@ async fn ask(admin: &mut Client, role: &str, principal: &Principal, sql: &str) -
         .batch_execute(&format!("SET LOCAL ROLE {role}"))
         .await
         .unwrap();
-    let [a, b, c, d, e] = settings.parameters();
+    let [a, b, c, d, e, f] = settings.parameters();
     transaction
-        .query(SET_PRINCIPAL, &[&a, &b, &c, &d, &e])
+        .query(SET_PRINCIPAL, &[&a, &b, &c, &d, &e, &f])
         .await
         .unwrap();
     let rows = transaction

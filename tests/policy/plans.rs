@@ -63,7 +63,7 @@ async fn a_point_query_uses_the_index_in_the_sealed_and_the_open_form() {
                 INSERT INTO public.invoices SELECT 1000 + i, 1, date '2025-01-01', 'HRM', 1001 + i % 2000, NULL FROM generate_series(1, 40000) AS i;
                 INSERT INTO public.transactions SELECT 1000 + i, 1000 + i, 'HRM', 1, now(), 'card' FROM generate_series(1, 40000) AS i; ANALYZE";
     admin.batch_execute(many).await.unwrap();
-    let views = install::read_views(std::path::Path::new("views")).unwrap();
+    let views = install::read_views(std::path::Path::new("views"), None).unwrap();
     apply(&mut admin, &views, &options).await;
     let policy = install::policy_of(&views, &admin, Enforcement::Barrier)
         .await

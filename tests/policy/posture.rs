@@ -145,7 +145,7 @@ async fn every_bad_right_is_refused_and_its_fix_mends_it() {
     let cluster = support::start();
     let admin = cluster.connect("postgres").await.unwrap();
     let options = options("posture");
-    let views = install::read_views(Path::new("views")).unwrap();
+    let views = install::read_views(Path::new("views"), None).unwrap();
     admin
         .batch_execute("CREATE DATABASE posture")
         .await
@@ -212,7 +212,7 @@ async fn each_login_may_read_only_its_own_schemas() {
     let database = support::example_database().await;
     let mut admin = support::cluster().connect(&database).await.unwrap();
     let options = options("kinds");
-    let views = install::read_views(Path::new("views")).unwrap();
+    let views = install::read_views(Path::new("views"), None).unwrap();
     apply(&mut admin, &views, &options).await;
     let superuser = options.superuser_login.clone().unwrap();
     admin
@@ -253,7 +253,7 @@ async fn the_login_reaches_no_table_of_the_customer() {
     let database = support::example_database().await;
     let mut admin = support::cluster().connect(&database).await.unwrap();
     let options = options("wall");
-    let views = install::read_views(Path::new("views")).unwrap();
+    let views = install::read_views(Path::new("views"), None).unwrap();
     apply(&mut admin, &views, &options).await;
     admin
         .batch_execute(&format!("ALTER ROLE {} PASSWORD 'pw'", options.login))

@@ -331,7 +331,7 @@ async fn a_sealed_view_keeps_the_index_of_the_key_and_asks_for_the_roles_once() 
     admin.batch_execute(many).await.unwrap();
     apply(
         &mut admin,
-        &install::read_views(std::path::Path::new("views")).unwrap(),
+        &install::read_views(std::path::Path::new("views"), None).unwrap(),
         &options,
     )
     .await;

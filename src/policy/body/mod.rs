@@ -4,6 +4,7 @@
 //! the places the tree names. Nothing is found by searching text.
 
 mod lexemes;
+mod objects;
 mod render;
 mod shape;
 mod tree;
@@ -11,12 +12,15 @@ mod walk;
 
 use super::header::Errors;
 use crate::policy::{InlineBody, RelationName};
+use crate::tuples::{Pair, Tuples};
 pub(crate) use lexemes::scan;
 use lexemes::{Lexeme, closing, syntax_error_line, tokens, trim};
+use objects::Objects;
 pub(crate) use render::{append, empty, push, render_function};
 use serde_json::Value;
 use shape::Shape;
 use std::ops::Range;
+use std::sync::Arc;
 use tree::{is_null, is_plain, list};
 use walk::Walk;
 
@@ -26,6 +30,7 @@ pub(crate) enum PrincipalFunction {
     Attribute,
     Attributes,
     HasPermission,
+    Objects,
     Permissions,
     Roles,
     Tags,
@@ -33,10 +38,11 @@ pub(crate) enum PrincipalFunction {
 }
 
 impl PrincipalFunction {
-    const ALL: [(&'static str, Self); 7] = [
+    const ALL: [(&'static str, Self); 8] = [
         ("attribute", Self::Attribute),
         ("attributes", Self::Attributes),
         ("has_permission", Self::HasPermission),
+        ("objects", Self::Objects),
         ("permissions", Self::Permissions),
         ("roles", Self::Roles),
         ("tags", Self::Tags),
@@ -57,6 +63,8 @@ struct Call {
     range: Range<usize>,
     function: PrincipalFunction,
     argument: Option<Range<usize>>,
+    /// Of `rowgate.objects`, which takes no expressions.
+    objects: Option<Objects>,
     /// The argument reads a column, so the call cannot be evaluated once per query.
     per_row: bool,
 }
@@ -106,6 +114,8 @@ pub(crate) struct Body {
     text: String,
     line: usize,
     calls: Vec<Call>,
+    /// What the calls of `rowgate.objects` walk over; set by [`Body::with_tuples`].
+    tuples: Option<Arc<Tuples>>,
     /// The relations it reads, without duplicates.
     pub(crate) relations: Vec<RelationName>,
     /// More than one relation in FROM, so rows may come out more than once.
@@ -151,7 +161,7 @@ impl Body {
         let (calls, relations, columns) = (walk.calls, walk.relations, walk.columns);
         let mut calls: Vec<Call> = calls
             .into_iter()
-            .filter_map(|(at, function)| locate_call(&tokens, at, function, &columns))
+            .filter_map(|call| locate_call(&text, &tokens, call, &columns))
             .collect();
         calls.sort_by_key(|call| call.range.start);
         let shape = Shape::of(select, &tokens, text.len());
@@ -159,6 +169,7 @@ impl Body {
             text,
             line,
             calls,
+            tuples: None,
             relations,
             joins: shape.joins,
             single: shape.single,
@@ -230,6 +241,9 @@ impl Body {
     }
 
     fn render_call(&self, call: &Call, spelling: Spelling, out: &mut InlineBody) {
+        if let Some(objects) = &call.objects {
+            return objects.render(self.tuples.as_deref(), spelling, out);
+        }
         let argument = call
             .argument
             .clone()
@@ -313,9 +327,9 @@ fn plain(error: &pg_query::Error) -> String {
 
 /// From where a call starts to its whole text: `rowgate . f ( argument )`.
 fn locate_call(
+    text: &str,
     tokens: &[Lexeme],
-    at: usize,
-    function: PrincipalFunction,
+    (at, function, pair): (usize, PrincipalFunction, Option<Pair>),
     columns: &[usize],
 ) -> Option<Call> {
     let first = tokens.iter().position(|token| token.range.start == at)?;
@@ -324,10 +338,19 @@ fn locate_call(
     let start = tokens.get(open)?.range.end;
     let end = tokens.get(close)?.range.start;
     let argument = function.takes_argument().then_some(start..end);
+    let mut range = at..tokens.get(close)?.range.end;
+    let mut objects = None;
+    if let Some(pair) = pair {
+        let cast = objects::cast_behind(text, tokens, close);
+        range.end = cast.as_ref().map_or(range.end, |(_, end)| *end);
+        let element = cast.map(|(element, _)| element);
+        objects = Some(Objects { pair, element });
+    }
     Some(Call {
-        range: at..tokens.get(close)?.range.end,
+        range,
         function,
         argument,
+        objects,
         per_row: columns.iter().any(|column| (start..end).contains(column)),
     })
 }

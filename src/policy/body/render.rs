@@ -32,7 +32,7 @@ pub(crate) fn render_function(
         // Without the cast `= ANY ((SELECT ...))` would mean the rows of the sub-select.
         if matches!(
             function,
-            F::Attributes | F::Permissions | F::Roles | F::Tags
+            F::Attributes | F::Objects | F::Permissions | F::Roles | F::Tags
         ) {
             push(out, "::text[]");
         }
@@ -47,6 +47,8 @@ pub(crate) fn render_function(
         F::Roles => hole(out, PrincipalField::Roles),
         F::Permissions => hole(out, PrincipalField::Permissions),
         F::Tags => hole(out, PrincipalField::Tags),
+        // With its constants: `objects::Objects::render`.
+        F::Objects => hole(out, PrincipalField::Objects),
         F::Attribute => {
             push(out, open);
             hole(out, PrincipalField::Attributes);

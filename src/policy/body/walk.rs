@@ -1,11 +1,12 @@
 //! The walk over a body's whole tree: what must be refused, what it reads, what it asks of the principal.
 
-use super::PrincipalFunction;
 use super::lexemes::lines_before;
 use super::tree::{int, is_null, list, strings};
+use super::{PrincipalFunction, objects};
 use crate::policy::RelationName;
 use crate::policy::header::Errors;
 use crate::policy::near::near;
+use crate::tuples::Pair;
 use serde_json::Value;
 
 /// The walk over the whole tree that finds what must be refused and what must be respelt.
@@ -13,7 +14,7 @@ pub(super) struct Walk<'a, 'e, 'f> {
     pub(super) text: &'a str,
     pub(super) line: usize,
     pub(super) errors: &'e mut Errors<'f>,
-    pub(super) calls: Vec<(usize, PrincipalFunction)>,
+    pub(super) calls: Vec<(usize, PrincipalFunction, Option<Pair>)>,
     pub(super) relations: Vec<RelationName>,
     pub(super) columns: Vec<usize>,
 }
@@ -148,19 +149,11 @@ impl Walk<'_, '_, '_> {
         let names = PrincipalFunction::ALL.map(|(name, _)| name);
         let Some((_, function)) = PrincipalFunction::ALL.into_iter().find(|(n, _)| *n == name)
         else {
-            let (message, hint) = if name == "objects" {
-                let hint = "Relation tuples come with a later version; use roles, permissions or attributes.";
-                (
-                    "rowgate.objects() does not exist yet".to_owned(),
-                    hint.to_owned(),
-                )
-            } else {
-                let hint = match near(&name, names) {
-                    Some(known) => format!("Did you mean rowgate.{known}()?"),
-                    None => format!("There are {}.", names.join(", ")),
-                };
-                (format!("there is no function rowgate.{name}()"), hint)
+            let hint = match near(&name, names) {
+                Some(known) => format!("Did you mean rowgate.{known}()?"),
+                None => format!("There are {}.", names.join(", ")),
             };
+            let message = format!("there is no function rowgate.{name}()");
             return self.error(node, message, hint);
         };
         let arguments = list(node, "args");
@@ -180,11 +173,19 @@ impl Walk<'_, '_, '_> {
             ]
             .into_iter()
             .any(flag);
-        if decorated || arguments.len() != usize::from(function.takes_argument()) {
-            let form = if function.takes_argument() {
-                "'name'"
-            } else {
-                ""
+        let pair = match function {
+            PrincipalFunction::Objects => objects::constants(arguments),
+            _other => None,
+        };
+        let fits = match function {
+            PrincipalFunction::Objects => pair.is_some(),
+            other => arguments.len() == usize::from(other.takes_argument()),
+        };
+        if decorated || !fits {
+            let form = match function {
+                PrincipalFunction::Objects => "'relation', 'type'",
+                other if other.takes_argument() => "'name'",
+                _without => "",
             };
             let hint = format!("Write rowgate.{name}({form}).");
             return self.error(
@@ -194,7 +195,7 @@ impl Walk<'_, '_, '_> {
             );
         }
         if let Some(at) = int(node, "location") {
-            self.calls.push((at, function));
+            self.calls.push((at, function, pair));
         }
     }
 
