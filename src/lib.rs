@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod app;
 pub mod audit;
 pub mod cli;
@@ -20,9 +21,11 @@ mod control;
 pub mod demo;
 pub mod error;
 pub mod gateway;
+pub mod http;
 pub mod identity;
 pub mod install;
 pub mod limits;
+pub mod manage;
 pub mod policy;
 pub mod provider;
 pub mod session;

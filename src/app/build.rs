@@ -95,6 +95,22 @@ fn told(error: &tokio_postgres::Error) -> String {
 }
 
 pub(super) fn audit(config: &Config) -> anyhow::Result<AuditLog> {
+    let (settings, shown) = audit_settings(config);
+    AuditLog::open(settings).with_context(|| format!("cannot open the audit log {shown}"))
+}
+
+/// The audit of a command, whose standard output is its answer: lines meant for the gate's standard output go to
+/// standard error.
+pub(super) fn command_audit(config: &Config) -> anyhow::Result<AuditLog> {
+    let (settings, shown) = audit_settings(config);
+    let log = match settings.path {
+        Some(_) => AuditLog::open(settings),
+        None => AuditLog::open_to(settings, Box::new(std::io::stderr())),
+    };
+    log.with_context(|| format!("cannot open the audit log {shown}"))
+}
+
+fn audit_settings(config: &Config) -> (AuditSettings, String) {
     let path = match &config.audit.sink {
         AuditSink::File(path) => Some(path.clone()),
         AuditSink::Stdout => None,
@@ -102,15 +118,15 @@ pub(super) fn audit(config: &Config) -> anyhow::Result<AuditLog> {
     let shown = path
         .as_ref()
         .map_or_else(|| "standard output".to_owned(), |p| p.display().to_string());
-    AuditLog::open(AuditSettings {
+    let settings = AuditSettings {
         path,
         required: config.audit.required,
         parameters: config.audit.parameters,
         sql_bytes_max: config.audit.sql_bytes_max,
         queue_max: config.limits.audit_queue_max,
         wait_max: Duration::from_millis(config.limits.audit_ms_max),
-    })
-    .with_context(|| format!("cannot open the audit log {shown}"))
+    };
+    (settings, shown)
 }
 
 /// The providers in force.

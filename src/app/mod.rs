@@ -1,5 +1,6 @@
 //! The composition root: from a checked [`Config`] to a running gate.
 
+mod admin;
 mod build;
 mod reload;
 mod tags;
@@ -18,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+pub use admin::manager;
 pub use build::{ControlLogin, Providers, connect, permissions, providers};
 
 /// Serves until `shutdown` resolves; then finishes within a bound. SIGHUP and changes of `views/`
@@ -32,6 +34,37 @@ pub async fn serve(
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
     ready: impl FnOnce(SocketAddr) + Send,
+) -> anyhow::Result<()> {
+    serve_at(config, shutdown, |addresses| ready(addresses.clients)).await
+}
+
+/// Where a gate listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    /// For clients.
+    pub clients: SocketAddr,
+    /// For whoever manages permissions.
+    pub admin: Option<SocketAddr>,
+}
+
+impl Addresses {
+    fn announce(self, tls: bool) {
+        let address = self.clients;
+        tracing::info!(%address, "serving");
+        if let Some(address) = self.admin {
+            tracing::info!(%address, tls, "serving the admin listener");
+        }
+    }
+}
+
+/// As [`serve`]; `ready` is told every address.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_at(
+    config: Config,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+    ready: impl FnOnce(Addresses) + Send,
 ) -> anyhow::Result<()> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -59,16 +92,49 @@ pub async fn serve(
     }));
     let tls = config.tls.as_ref().map(build::server_tls).transpose()?;
     let require_tls = config.tls.as_ref().is_some_and(|tls| tls.require);
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}", config.listen))?;
-    let address = listener.local_addr()?;
+    let listener = listen(config.listen).await?;
+    let rights = admin::Rights {
+        authenticator: Arc::clone(&authenticator),
+        resolver: Arc::clone(&resolver),
+        policy: Arc::clone(&policy),
+    };
+    let door = admin::Door::open(&config, tls.clone(), Arc::clone(&audit), rights).await?;
+    let addresses = Addresses {
+        clients: listener.local_addr()?,
+        admin: door.as_ref().map(admin::Door::address).transpose()?,
+    };
     let reloader = Reloader::new(config, policy, authenticator, resolver, providers)?;
     let reloading = AbortOnDrop(tokio::spawn(reloader.run()).abort_handle());
-    tracing::info!(%address, "serving");
-    ready(address);
+    addresses.announce(tls.is_some());
+    ready(addresses);
     let (stop, stopped) = watch::channel(false);
-    let serving = crate::wire::serve(listener, gateway, tls, require_tls, stopped);
+    let clients = crate::wire::serve(listener, gateway, tls, require_tls, stopped.clone());
+    let administering = async {
+        if let Some(door) = door {
+            door.serve(stopped).await;
+        }
+    };
+    until(stop, shutdown, async {
+        tokio::join!(clients, administering);
+    })
+    .await;
+    drop(reloading);
+    audit.flush().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await;
+    listener.with_context(|| format!("cannot listen on {address}"))
+}
+
+/// Serves until `shutdown`, then until what serves has come to its end.
+async fn until(
+    stop: watch::Sender<bool>,
+    shutdown: impl Future<Output = ()>,
+    serving: impl Future<Output = ()>,
+) {
     let mut serving = pin!(serving);
     tokio::select! {
         () = &mut serving => {}
@@ -77,10 +143,6 @@ pub async fn serve(
             serving.await;
         }
     }
-    drop(reloading);
-    audit.flush().await;
-    tracing::info!("stopped");
-    Ok(())
 }
 
 /// Ends a task with the value, also when serving is cancelled.

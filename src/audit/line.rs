@@ -1,6 +1,6 @@
 //! A record as one JSON line.
 
-use super::{AuditRecord, Decision, Outcome, RequestId};
+use super::{AuditRecord, Outcome, RequestId};
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use std::net::SocketAddr;
@@ -70,7 +70,7 @@ pub(super) fn request(record: &AuditRecord<'_>, parameters: bool, sql_bytes_max:
     let was_cut = kept.len() < sql.len();
     line(&Request {
         event: "request",
-        time: Time(OffsetDateTime::now_utc()),
+        time: Time::now(),
         request_id: record.request_id,
         session: record.session,
         peer: record.peer,
@@ -86,10 +86,7 @@ pub(super) fn request(record: &AuditRecord<'_>, parameters: bool, sql_bytes_max:
         tables: record.tables,
         form: record.form,
         policy_version: record.policy_version,
-        decision: match record.decision {
-            Decision::Allow => "allow",
-            Decision::Refuse => "refuse",
-        },
+        decision: record.decision.word(),
         reason: record.reason,
         parameters: parameters.then_some(record.parameters),
     })
@@ -99,7 +96,7 @@ pub(super) fn request(record: &AuditRecord<'_>, parameters: bool, sql_bytes_max:
 pub(super) fn outcome(request_id: RequestId, outcome: &Outcome) -> Vec<u8> {
     line(&End {
         event: "outcome",
-        time: Time(OffsetDateTime::now_utc()),
+        time: Time::now(),
         request_id,
         rows: outcome.rows,
         bytes: outcome.bytes,
@@ -108,7 +105,7 @@ pub(super) fn outcome(request_id: RequestId, outcome: &Outcome) -> Vec<u8> {
     })
 }
 
-fn line(value: &impl Serialize) -> Vec<u8> {
+pub(super) fn line(value: &impl Serialize) -> Vec<u8> {
     // Strings, numbers and lists of them: serialization cannot fail, and JSON escapes line ends.
     let mut line = Vec::with_capacity(LINE_BYTES);
     let _never_fails = serde_json::to_writer(&mut line, value);
@@ -117,7 +114,13 @@ fn line(value: &impl Serialize) -> Vec<u8> {
 }
 
 /// A moment, UTC, as RFC 3339 writes it, with milliseconds.
-struct Time(OffsetDateTime);
+pub(super) struct Time(OffsetDateTime);
+
+impl Time {
+    pub(super) fn now() -> Self {
+        Self(OffsetDateTime::now_utc())
+    }
+}
 
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -4,12 +4,14 @@
 //! A bounded queue: what has queued up meanwhile goes out in one write. A renamed or removed file is
 //! noticed before the next write and opened anew.
 
+mod admin;
 mod line;
 mod record;
 #[cfg(test)]
 mod tests;
 mod writer;
 
+pub use admin::AdminRecord;
 pub use record::{AuditRecord, Decision, Outcome, RequestId};
 
 use crate::error::{Fault, FaultKind};
@@ -66,6 +68,17 @@ impl AuditLog {
         Self::with_sink(settings, sink)
     }
 
+    /// As [`AuditLog::open`], with a sink of the caller's; `settings.path` does not count.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn open_to(
+        settings: AuditSettings,
+        sink: Box<dyn std::io::Write + Send>,
+    ) -> std::io::Result<Self> {
+        Self::with_sink(settings, Sink::Other(sink))
+    }
+
     fn with_sink(settings: AuditSettings, sink: Sink) -> std::io::Result<Self> {
         let writer = Arc::new(Writer::new(sink, settings.queue_max));
         let thread = Arc::clone(&writer);
@@ -93,22 +106,41 @@ impl AuditLog {
     ) -> impl Future<Output = Result<(), Fault>> + Send + use<> {
         let line = line::request(record, self.parameters, self.sql_bytes_max);
         let queued = if self.required {
-            let (done, written) = oneshot::channel();
-            let done = Some(done);
-            match self.writer.push(Entry { line, done }) {
-                true => Ok(Some(written)),
-                false => Err(unavailable("the queue is full or its writer has ended")),
-            }
+            Some(self.push(line))
         } else {
             self.send_and_forget(line);
-            Ok(None)
+            None
         };
         let (writer, wait_max) = (Arc::clone(&self.writer), self.wait_max);
         async move {
-            let Some(written) = queued? else {
-                return Ok(());
-            };
-            see_to(&writer, written, wait_max).await
+            match queued {
+                None => Ok(()),
+                Some(written) => see_to(&writer, written?, wait_max).await,
+            }
+        }
+    }
+
+    /// Writes what somebody does to, or asks about, permissions; a change must not take effect before this is `Ok`.
+    ///
+    /// # Errors
+    /// [`FaultKind::AuditUnavailable`] when it cannot be written in time, also with `audit.required = false`: that
+    /// is said of requests that read.
+    pub fn record_admin(
+        &self,
+        record: &AdminRecord<'_>,
+    ) -> impl Future<Output = Result<(), Fault>> + Send + use<> {
+        let written = self.push(admin::admin(record));
+        let (writer, wait_max) = (Arc::clone(&self.writer), self.wait_max);
+        async move { see_to(&writer, written?, wait_max).await }
+    }
+
+    /// Queues a line that somebody waits for.
+    fn push(&self, line: Vec<u8>) -> Result<Written, Fault> {
+        let (done, written) = oneshot::channel();
+        let done = Some(done);
+        match self.writer.push(Entry { line, done }) {
+            true => Ok(written),
+            false => Err(unavailable("the queue is full or its writer has ended")),
         }
     }
 

@@ -47,6 +47,15 @@ pub enum Decision {
     Refuse,
 }
 
+impl Decision {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Refuse => "refuse",
+        }
+    }
+}
+
 /// One request, written before its first row leaves.
 #[derive(Debug, Clone)]
 pub struct AuditRecord<'a> {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done, nothing to object to
-  1  check found something, or explain shows a refusal
+  1  check found something, explain shows a refusal, or a grant was refused
   2  the command line, the configuration or a view is wrong
   3  the database, a provider or a port could not be reached or used
 
@@ -51,6 +51,101 @@ pub(super) enum Command {
     Explain(Explain),
     /// Print the data model one user sees, for an agent's system prompt
     Describe(Describe),
+    /// Give a user a permission or a role, for good or until a moment
+    Grant(Grant),
+    /// Take a permission or a role from a user
+    Revoke(Revoke),
+    /// List the permissions granted to a user directly
+    Permissions(Granted),
+    /// List the roles granted to a user
+    Roles(Granted),
+}
+
+const MANAGED: &str = "\
+What is granted is a row in the tables that [admin] of the configuration names, written with the login named there.
+Every change is recorded in the audit before it takes effect, and every gate is told: it holds from the user's next
+statement on. Exit code 1: refused; nothing has changed.";
+
+/// What is granted or revoked: one of them.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct Granting {
+    /// A permission, such as read:pii
+    #[arg(long, short, value_name = "PERMISSION")]
+    pub permission: Option<String>,
+    /// A role, such as \"HR Manager\"
+    #[arg(long, short, value_name = "ROLE")]
+    pub role: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = MANAGED, after_long_help = format!("\
+Examples:
+  rowgate grant --user bob --permission read:pii
+  rowgate grant --user bob --role 'HR Manager' --until 2026-12-31T23:59:59Z
+  rowgate grant --user bob --permission raed:pii --strict      refused: no view asks for it
+
+Granting again is harmless: nothing changes, or only the moment it ends.
+
+{MANAGED}"))]
+pub(super) struct Grant {
+    #[command(flatten)]
+    pub config: WithConfig,
+    /// To whom
+    #[arg(long, short, value_name = "USER")]
+    pub user: String,
+    #[command(flatten)]
+    pub what: Granting,
+    /// When it ends by itself: ISO 8601 with a zone; without it, never
+    #[arg(long, value_name = "MOMENT")]
+    pub until: Option<String>,
+    /// Refuse a permission that no view, column or setting asks for, instead of warning
+    #[arg(long)]
+    pub strict: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = MANAGED, after_long_help = format!("\
+Examples:
+  rowgate revoke --user bob --permission read:pii
+  rowgate revoke --user bob --role 'HR Manager'
+
+Revoking what is not granted is harmless. What comes from another place (a file, a token, a role's own permissions)
+cannot be revoked here.
+
+{MANAGED}"))]
+pub(super) struct Revoke {
+    #[command(flatten)]
+    pub config: WithConfig,
+    /// From whom
+    #[arg(long, short, value_name = "USER")]
+    pub user: String,
+    #[command(flatten)]
+    pub what: Granting,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  rowgate roles --user bob --json
+
+Listed is what the tables of [admin] grant. What comes from elsewhere as well (files, tokens, what a role carries)
+`rowgate explain` shows.")]
+pub(super) struct Granted {
+    #[command(flatten)]
+    pub config: WithConfig,
+    /// Whose; without it, everybody's
+    #[arg(long, short, value_name = "USER")]
+    pub user: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// The file most commands need.

@@ -6,10 +6,12 @@ mod args;
 mod demo;
 mod describe;
 mod explain;
+mod manage;
 mod policy;
 mod serve;
 mod signals;
 
+use crate::manage::Kind;
 use args::{Arguments, Command};
 use clap::Parser;
 use std::process::ExitCode;
@@ -19,7 +21,7 @@ use std::process::ExitCode;
 enum Exit {
     /// Done, nothing to object to.
     Ok,
-    /// `check` found something, or `explain` shows a refusal.
+    /// `check` found something, `explain` shows a refusal, or a grant was refused.
     Findings,
 }
 
@@ -95,6 +97,10 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Check(arguments) => policy::check(arguments).await,
         Command::Explain(arguments) => explain::run(arguments).await,
         Command::Describe(arguments) => describe::run(arguments).await,
+        Command::Grant(arguments) => manage::grant(arguments).await,
+        Command::Revoke(arguments) => manage::revoke(arguments).await,
+        Command::Permissions(arguments) => manage::list(arguments, Kind::Permission).await,
+        Command::Roles(arguments) => manage::list(arguments, Kind::Role).await,
     }
 }
 

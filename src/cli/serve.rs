@@ -6,8 +6,11 @@ use crate::config::Config;
 pub(super) async fn run(arguments: args::WithConfig) -> Outcome {
     let config = load(&arguments)?;
     let shutdown = signals::shutdown(false).map_err(|error| Failure::Unreachable(error.into()))?;
-    crate::app::serve(config, shutdown, |address| {
-        progress(&format!("rowgate listens on {address}"));
+    crate::app::serve_at(config, shutdown, |addresses| {
+        if let Some(admin) = addresses.admin {
+            progress(&format!("rowgate's admin listener is on {admin}"));
+        }
+        progress(&format!("rowgate listens on {}", addresses.clients));
     })
     .await
     .map_err(Failure::Unreachable)?;

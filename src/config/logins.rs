@@ -3,10 +3,10 @@
 use super::check::{Check, join};
 use super::raw;
 use crate::identity::{
-    IdentitySettings, Login, Proof, ScramVerifier, StatementToken, TokenAlgorithm, TokenKey,
-    TokenVerifier, valid_name,
+    ApiKey, IdentitySettings, Login, Proof, ScramVerifier, StatementToken, TokenAlgorithm,
+    TokenKey, TokenVerifier, valid_name,
 };
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use toml::Table;
@@ -14,6 +14,7 @@ use toml::Table;
 pub(super) fn identity(check: &mut Check, top: &mut Table) -> IdentitySettings {
     let (tokens, token_requires_tls) = tokens(check, top);
     let mut logins = BTreeMap::new();
+    let mut api_keys: BTreeMap<String, ApiKey> = BTreeMap::new();
     let mut section = check.table(top, "", "logins").unwrap_or_default();
     let names: Vec<String> = section.keys().cloned().collect();
     for name in names {
@@ -25,9 +26,20 @@ pub(super) fn identity(check: &mut Check, top: &mut Table) -> IdentitySettings {
                 "Use 1 to 256 bytes without control or invisible characters.",
             );
         }
-        if let Some(table) = check.table(&mut section, "logins", &name)
-            && let Some(login) = login(check, &path, &name, table, tokens.is_some())
-        {
+        let Some(mut table) = check.table(&mut section, "logins", &name) else {
+            continue;
+        };
+        if let Some(key) = api_key(check, &path, &mut table) {
+            if api_keys.values().any(|known| *known == key) {
+                check.problem(
+                    join(&path, "api_key"),
+                    "is another login's too",
+                    "Give each login a key of its own.",
+                );
+            }
+            api_keys.insert(name.clone(), key);
+        }
+        if let Some(login) = login(check, &path, &name, table, tokens.is_some()) {
             logins.insert(name, login);
         }
     }
@@ -57,7 +69,25 @@ pub(super) fn identity(check: &mut Check, top: &mut Table) -> IdentitySettings {
         tokens,
         token_requires_tls,
         statement_token,
+        api_keys,
     }
+}
+
+/// The key a service login may show over HTTP, beside its way to prove itself on the wire.
+fn api_key(check: &mut Check, path: &str, table: &mut Table) -> Option<ApiKey> {
+    let key = join(path, "api_key");
+    let value = match table.remove("api_key")? {
+        toml::Value::String(value) => SecretString::from(value),
+        _ => {
+            check.problem(key, "has to be a text", "Give it as env:NAME or file:PATH.");
+            return None;
+        }
+    };
+    let value = check.secret(&key, Some(value))?;
+    let hint = "Make one with `openssl rand -hex 32`.";
+    ApiKey::new(&value)
+        .map_err(|error| check.problem(key, error, hint))
+        .ok()
 }
 
 fn login(check: &mut Check, path: &str, name: &str, table: Table, tokens: bool) -> Option<Login> {

@@ -1,5 +1,6 @@
 //! `rowgate.toml`: as written (`raw`) and as checked ([`Config`]). Only `app` and `cli` know it.
 
+mod admin;
 mod check;
 mod hierarchy;
 mod logins;
@@ -12,6 +13,7 @@ mod tags;
 mod tests;
 mod tuples;
 
+pub use admin::{Admin, AdminTable, AdminTables};
 pub use check::Problem;
 pub use hierarchy::Hierarchy;
 pub use tags::{TagTable, Tags};
@@ -54,6 +56,8 @@ pub struct Config {
     pub audit: Audit,
     /// What a principal needs to be let in at all.
     pub gate: Gate,
+    /// Managing permissions; without it they cannot be managed.
+    pub admin: Option<Admin>,
     /// The bounds.
     pub limits: Limits,
     /// What the operator should know, though it keeps nothing from starting.

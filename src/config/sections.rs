@@ -2,8 +2,8 @@
 
 use super::check::{Check, Problem, join};
 use super::{
-    Audit, AuditSink, Config, Enforcement, Gate, Tls, Upstream, UpstreamTls, hierarchy, logins,
-    providers, raw, tags, tuples,
+    Audit, AuditSink, Config, Enforcement, Gate, Tls, Upstream, UpstreamTls, admin, hierarchy,
+    logins, providers, raw, tags, tuples,
 };
 use crate::limits::Limits;
 use std::net::{IpAddr, SocketAddr};
@@ -27,6 +27,7 @@ const SECTIONS: &[&str] = &[
     "tuples",
     "audit",
     "gate",
+    "admin",
     "limits",
 ];
 
@@ -61,6 +62,7 @@ pub(super) fn read(text: &str, path: &Path) -> Result<Config, Vec<Problem>> {
     let tuples = tuples::tuples(&mut check, &mut top);
     let audit = audit(&mut check, &mut top);
     let gate = gate(&mut check, &mut top);
+    let admin = admin::admin(&mut check, &mut top, upstream.as_ref(), tls.is_some());
     let limits = limits(&mut check, &mut top);
     let (listen, enforcement, views) = top_level(&mut check, top);
     if let (Some(listen), None) = (listen, &tls)
@@ -86,6 +88,7 @@ pub(super) fn read(text: &str, path: &Path) -> Result<Config, Vec<Problem>> {
                 tuples,
                 audit,
                 gate,
+                admin,
                 limits,
                 warnings: check.warnings,
             })

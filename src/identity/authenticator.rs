@@ -4,7 +4,9 @@ use super::scram::{ITERATIONS, SALT_BYTES, hmac_sha256};
 use super::settings::valid_name;
 use super::throttle::Throttle;
 use super::token::{TokenError, TokenVerifier};
-use super::{Caller, IdentitySettings, Login, Opening, Proof, ScramVerifier, StatementToken};
+use super::{
+    ApiKey, Caller, IdentitySettings, Login, Opening, Proof, ScramVerifier, StatementToken,
+};
 use crate::error::{Reason, Refusal};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -24,18 +26,19 @@ pub enum Challenge {
 /// Decides who a connection is. Immutable but for the memory of failures; a reload makes a new one
 /// ([`Authenticator::reloaded`]).
 pub struct Authenticator {
-    logins: HashMap<String, Entry>,
-    tokens: Option<TokenVerifier>,
-    token_requires_tls: bool,
+    pub(super) logins: HashMap<String, Entry>,
+    pub(super) tokens: Option<TokenVerifier>,
+    pub(super) token_requires_tls: bool,
     statement_token: StatementToken,
-    throttle: Arc<Throttle>,
+    pub(super) api_keys: Vec<(String, ApiKey)>,
+    pub(super) throttle: Arc<Throttle>,
     mock_key: [u8; 32],
     /// Iterations and salt length of every SCRAM login; a mock takes one of them.
     shapes: Vec<(u32, usize)>,
 }
 
-struct Entry {
-    login: Login,
+pub(super) struct Entry {
+    pub(super) login: Login,
     /// `None` for a login that shows tokens.
     verifier: Option<ScramVerifier>,
 }
@@ -49,7 +52,7 @@ struct Meant<'a> {
 
 /// Why somebody was not let in: for the log, never for the caller.
 #[derive(Debug, thiserror::Error)]
-enum Why {
+pub(super) enum Why {
     #[error("the login may not name an end user")]
     MayNotDelegate,
     #[error("a token is accepted over TLS only")]
@@ -109,6 +112,7 @@ impl Authenticator {
             tokens: settings.tokens,
             token_requires_tls: settings.token_requires_tls,
             statement_token: settings.statement_token,
+            api_keys: settings.api_keys.into_iter().collect(),
             throttle,
             mock_key,
             shapes,

@@ -9,6 +9,7 @@ mod caller;
 mod principal;
 mod scram;
 mod settings;
+mod shown;
 #[cfg(test)]
 mod tests;
 mod throttle;
@@ -19,4 +20,5 @@ pub use caller::{Caller, Opening};
 pub use principal::{Findings, Principal};
 pub use scram::ScramVerifier;
 pub use settings::{IdentitySettings, Login, NAME_BYTES_MAX, Proof, StatementToken, valid_name};
+pub use shown::{ApiKey, Shown, not_accepted};
 pub use token::{TokenAlgorithm, TokenKey, TokenVerifier};

@@ -1,6 +1,6 @@
 //! What the operator decided about logins and tokens, already checked.
 
-use super::{ScramVerifier, TokenVerifier};
+use super::{ApiKey, ScramVerifier, TokenVerifier};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 
@@ -16,6 +16,8 @@ pub struct IdentitySettings {
     pub token_requires_tls: bool,
     /// The per-statement token comment.
     pub statement_token: StatementToken,
+    /// The API keys that logins of `logins` may show over HTTP.
+    pub api_keys: BTreeMap<String, ApiKey>,
 }
 
 /// One login.

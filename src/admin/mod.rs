@@ -1,0 +1,120 @@
+//! The admin listener: managing permissions over HTTP. Every request but `/healthz` shows who asks; whoever changes or
+//! lists permissions holds `admin:permissions` and showed a signed token.
+//!
+//! ```text
+//! http (bounds, Host) -> identify -> principal -> may they? -> manage (one transaction, one audit line)
+//! ```
+
+mod grants;
+mod me;
+mod rights;
+
+use crate::audit::RequestId;
+use crate::http::{Identified, Peer, Problem, identify};
+use crate::identity::{Authenticator, Principal};
+use crate::manage::{By, Kind, Known, ManageError, Manager};
+use crate::policy::Policy;
+use crate::provider::Resolver;
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::get;
+use std::sync::Arc;
+
+/// The permission that lets a person manage everybody's.
+pub const ADMIN_PERMISSION: &str = "admin:permissions";
+
+/// What the admin listener is made of.
+pub struct Parts {
+    /// Who may connect; replaced on reload.
+    pub authenticator: Arc<ArcSwap<Authenticator>>,
+    /// From a caller to a principal; replaced on reload.
+    pub resolver: Arc<ArcSwap<Resolver>>,
+    /// The policy; replaced on reload.
+    pub policy: Arc<ArcSwap<Policy>>,
+    /// The tables.
+    pub manager: Arc<Manager>,
+    /// A permission without which nobody gets in.
+    pub connect_requires: Option<String>,
+    /// Longest body, in bytes.
+    pub body_bytes_max: usize,
+    /// Refuse permissions that nothing asks for.
+    pub strict: bool,
+}
+
+/// The routes, for [`crate::http::serve`].
+pub fn routes(parts: Parts) -> Router {
+    let door = Arc::new(Door { parts });
+    let kind = |router: Router<Arc<Door>>, kind: Kind| router.merge(grants::routes(kind));
+    let all = Kind::ALL.into_iter().fold(Router::new(), kind);
+    all.route("/healthz", get(async || "ok\n"))
+        .route("/api/me", get(me::me))
+        .with_state(door)
+}
+
+struct Door {
+    parts: Parts,
+}
+
+/// Who asks, and as whom they are known.
+struct Asker {
+    identified: Identified,
+    principal: Arc<Principal>,
+    by: By,
+}
+
+impl Door {
+    /// Who asks. A provider that fails refuses.
+    async fn asker(
+        &self,
+        headers: &HeaderMap,
+        peer: Peer,
+        request_id: RequestId,
+    ) -> Result<Asker, Problem> {
+        let authenticator = self.parts.authenticator.load_full();
+        let identified = identify(&authenticator, headers, peer).await?;
+        let resolver = self.parts.resolver.load_full();
+        let principal = resolver.principal(&identified.caller).await?;
+        let by = By {
+            request_id,
+            door: "http",
+            peer: Some(peer.address),
+            login: principal.login().to_owned(),
+            user_id: principal.user_id().to_owned(),
+        };
+        Ok(Asker {
+            identified,
+            principal,
+            by,
+        })
+    }
+
+    /// The permissions that something asks for, as of now.
+    fn known(&self) -> Known {
+        let policy = self.parts.policy.load();
+        let views = policy.views().iter().map(|view| &view.view);
+        let others = self.parts.connect_requires.iter().cloned();
+        Known::new(views, others.chain([ADMIN_PERMISSION.to_owned()]))
+    }
+}
+
+impl From<ManageError> for Problem {
+    fn from(error: ManageError) -> Self {
+        let status = match &error {
+            ManageError::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            ManageError::NotManaged(_) => StatusCode::NOT_FOUND,
+            ManageError::Rejected(_) => StatusCode::CONFLICT,
+            ManageError::Unclear => StatusCode::GATEWAY_TIMEOUT,
+            ManageError::Failed(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        let (slug, hint, detail) = (error.slug(), error.hint(), error.to_string());
+        if let ManageError::Failed(fault) = error {
+            return fault.into();
+        }
+        let problem = Self::new(status).slug(slug).detail(detail);
+        match hint {
+            Some(hint) => problem.hint(hint),
+            None => problem,
+        }
+    }
+}

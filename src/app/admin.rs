@@ -1,0 +1,137 @@
+//! Managing permissions: the store of `[admin]`, and its listener.
+
+use super::build;
+use crate::admin::{self, Parts};
+use crate::audit::AuditLog;
+use crate::config::{Admin, Config, ProviderKind};
+use crate::control::{Connector, Target, client_tls};
+use crate::error::Fault;
+use crate::http::{self, Hosts, Listener};
+use crate::identity::Authenticator;
+use crate::manage::{ManageError, Manager, Store, StoreSettings};
+use crate::policy::Policy;
+use crate::provider::Resolver;
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use axum::Router;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// On top of the steps of a change (waiting, changing, recording, committing): a request's own.
+const REQUEST_EXTRA: Duration = Duration::from_secs(10);
+
+/// A manager for the operator's commands.
+///
+/// # Errors
+/// When `[admin]` is not configured, the audit cannot be opened, or the tables cannot be changed safely.
+pub async fn manager(config: &Config) -> anyhow::Result<Manager> {
+    let audit = Arc::new(build::command_audit(config)?);
+    probed(config, audit).await
+}
+
+async fn probed(config: &Config, audit: Arc<AuditLog>) -> anyhow::Result<Manager> {
+    let admin = config.admin.as_ref();
+    let admin = admin.context("[admin] is not configured, so permissions are not managed here")?;
+    let manager = Manager::new(store(config, admin)?, audit);
+    match manager.store().probe().await {
+        Ok(()) => Ok(manager),
+        Err(ManageError::Failed(Fault { cause, .. })) => Err(cause.context("[admin]")),
+        Err(error) => Err(anyhow::Error::from(error).context("[admin]")),
+    }
+}
+
+fn store(config: &Config, admin: &Admin) -> anyhow::Result<Store> {
+    let target = Target {
+        host: &admin.host,
+        port: admin.port,
+        database: &admin.database,
+        user: &admin.user,
+        password: admin.password.as_ref(),
+        connect_timeout: admin.timeout,
+    };
+    let connector = Connector::new(&target, client_tls(&admin.tls)?);
+    let upstream = [
+        Some(&config.upstream.user),
+        config.upstream.superuser_user.as_ref(),
+    ];
+    let providers = config.providers.iter().filter_map(|provider| {
+        if let ProviderKind::Sql(sql) = &provider.kind {
+            Some(&sql.user)
+        } else {
+            None
+        }
+    });
+    let settings = StoreSettings {
+        tables: admin.tables.clone(),
+        timeout: admin.timeout,
+        readers: upstream
+            .into_iter()
+            .flatten()
+            .chain(providers)
+            .cloned()
+            .collect(),
+    };
+    Ok(Store::new(connector, settings))
+}
+
+/// What decides who asks and what they may; replaced on reload.
+pub(super) struct Rights {
+    pub(super) authenticator: Arc<ArcSwap<Authenticator>>,
+    pub(super) resolver: Arc<ArcSwap<Resolver>>,
+    pub(super) policy: Arc<ArcSwap<Policy>>,
+}
+
+/// The admin listener, bound and ready to serve.
+pub(super) struct Door {
+    listener: Listener,
+    routes: Router,
+}
+
+impl Door {
+    /// `None` when the configuration has no listener.
+    pub(super) async fn open(
+        config: &Config,
+        tls: Option<Arc<rustls::ServerConfig>>,
+        audit: Arc<AuditLog>,
+        rights: Rights,
+    ) -> anyhow::Result<Option<Self>> {
+        let Some((admin, listen)) = config.admin.as_ref().and_then(|a| Some((a, a.listen?))) else {
+            return Ok(None);
+        };
+        let manager = Arc::new(probed(config, audit).await?);
+        let socket = super::listen(listen).await?;
+        let patience = Duration::from_millis(config.limits.audit_ms_max);
+        let listener = Listener {
+            hosts: Hosts::new(listen, &admin.hosts),
+            socket,
+            tls,
+            connections_max: admin.connections_max,
+            request_max: admin.timeout * 3 + patience + REQUEST_EXTRA,
+        };
+        let Rights {
+            authenticator,
+            resolver,
+            policy,
+        } = rights;
+        let routes = admin::routes(Parts {
+            authenticator,
+            resolver,
+            policy,
+            manager,
+            connect_requires: config.gate.connect_requires.clone(),
+            body_bytes_max: admin.body_bytes_max,
+            strict: admin.strict,
+        });
+        Ok(Some(Self { listener, routes }))
+    }
+
+    pub(super) fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.socket.local_addr()
+    }
+
+    pub(super) async fn serve(self, stopped: watch::Receiver<bool>) {
+        http::serve(self.listener, self.routes, stopped).await;
+    }
+}

@@ -1,0 +1,212 @@
+//! `rowgate grant`, `revoke`, `permissions`, `roles`: as the operator, straight to the tables of `[admin]`.
+
+use super::serve::load;
+use super::{Exit, Failure, Outcome, args, print, progress};
+use crate::admin::ADMIN_PERMISSION;
+use crate::app;
+use crate::audit::RequestId;
+use crate::config::Config;
+use crate::install;
+use crate::manage::{
+    Action, By, Change, Done, Item, Kind, Known, Listed, ManageError, Manager, Until,
+};
+use serde_json::{Map, Value, json};
+use std::fmt::Write as _;
+
+pub(super) async fn grant(arguments: args::Grant) -> Outcome {
+    let config = load(&arguments.config)?;
+    let until = arguments.until.as_deref().map(Until::parse).transpose();
+    let until = until.map_err(|error| Failure::Usage(told(error)))?;
+    let change = Change {
+        action: Action::Grant,
+        item: item(arguments.user, arguments.what),
+        until,
+    };
+    let doubt = match change.item.kind() {
+        Kind::Permission => known(&config)?.doubt(change.item.name()),
+        Kind::Role => None,
+    };
+    let strict = arguments.strict || config.admin.as_ref().is_some_and(|admin| admin.strict);
+    let manager = manager(&config).await?;
+    if let Some(doubt) = &doubt {
+        if strict {
+            let item = change.item.json();
+            manager
+                .refused(&operator(), "grant", &item, "unknown_permission")
+                .await;
+            progress(&format!("rowgate: refused: {doubt}"));
+            return Ok(Exit::Findings);
+        }
+        progress(&format!("warning: {doubt}"));
+    }
+    apply(&manager, &change, arguments.json).await
+}
+
+pub(super) async fn revoke(arguments: args::Revoke) -> Outcome {
+    let config = load(&arguments.config)?;
+    let change = Change {
+        action: Action::Revoke,
+        item: item(arguments.user, arguments.what),
+        until: None,
+    };
+    let manager = manager(&config).await?;
+    apply(&manager, &change, arguments.json).await
+}
+
+pub(super) async fn list(arguments: args::Granted, kind: Kind) -> Outcome {
+    let config = load(&arguments.config)?;
+    let manager = manager(&config).await?;
+    let listed = manager.list(kind, &[arguments.user.as_deref()]).await;
+    let listed = listed.map_err(|error| failure(error))?;
+    let item = json!({"kind": kind.plural(), "user": arguments.user});
+    let looked = manager.looked(&operator(), "list", &item).await;
+    looked.map_err(|fault| failure(fault.into()))?;
+    print(&match arguments.json {
+        true => format!("{}\n", json_of(&listed, kind)),
+        false => text_of(&listed),
+    });
+    if listed.truncated {
+        progress("there are more; name a user with --user");
+    }
+    Ok(Exit::Ok)
+}
+
+async fn manager(config: &Config) -> Result<Manager, Failure> {
+    if config.admin.is_none() {
+        let says = "[admin] is not configured, so permissions are not managed here";
+        return Err(Failure::Usage(anyhow::anyhow!(says)));
+    }
+    app::manager(config).await.map_err(Failure::Unreachable)
+}
+
+fn item(user: String, what: args::Granting) -> Item {
+    match what {
+        args::Granting {
+            permission: Some(permission),
+            role: _,
+        } => Item::permission(user, permission),
+        // clap takes exactly one of them.
+        args::Granting {
+            permission: None,
+            role,
+        } => Item::role(user, role.unwrap_or_default()),
+    }
+}
+
+fn known(config: &Config) -> Result<Known, Failure> {
+    let views = install::read_views(&config.views).map_err(super::policy::failure)?;
+    let others = config.gate.connect_requires.iter().cloned();
+    Ok(Known::new(
+        &views,
+        others.chain([ADMIN_PERMISSION.to_owned()]),
+    ))
+}
+
+/// Whoever runs the command, by their name on this machine.
+fn operator() -> By {
+    let id = nix::unistd::getuid();
+    let user = nix::unistd::User::from_uid(id).ok().flatten();
+    By {
+        request_id: RequestId::next(),
+        door: "command",
+        peer: None,
+        login: "operator".to_owned(),
+        user_id: user.map_or_else(|| id.to_string(), |user| user.name),
+    }
+}
+
+async fn apply(manager: &Manager, change: &Change, json: bool) -> Outcome {
+    let by = operator();
+    let changed = manager.change(&by, change).await;
+    manager.flush().await;
+    let done = match changed {
+        Ok(done) => done,
+        Err(error @ ManageError::Rejected(_)) => {
+            progress(&format!("rowgate: refused: {:#}", told(error)));
+            return Ok(Exit::Findings);
+        }
+        Err(error) => return Err(failure(error)),
+    };
+    print(&match json {
+        true => format!(
+            "{}\n",
+            json!({
+                "changed": done.changed,
+                "item": change.item.json(),
+                "before": done.before,
+                "after": done.after,
+            })
+        ),
+        false => sentence(change, &done),
+    });
+    Ok(Exit::Ok)
+}
+
+fn sentence(change: &Change, done: &Done) -> String {
+    let verb = match (change.action, done.changed) {
+        (Action::Grant, true) => "granted",
+        (Action::Grant, false) => "already granted",
+        (Action::Revoke, true) => "revoked",
+        (Action::Revoke, false) => "already not granted",
+    };
+    let until = done.after.first().and_then(|held| held.until.as_deref());
+    match until {
+        Some(until) => format!("{verb}: {}, until {until}\n", change.item),
+        None => format!("{verb}: {}\n", change.item),
+    }
+}
+
+fn json_of(listed: &Listed, kind: Kind) -> Value {
+    let rows = listed.rows.iter().map(|row| {
+        let keys = kind.columns().iter().zip(&row.keys);
+        let mut object: Map<String, Value> = keys
+            .map(|(name, key)| ((*name).to_owned(), json!(key)))
+            .collect();
+        object.insert("until".to_owned(), json!(row.until));
+        Value::Object(object)
+    });
+    let rows: Vec<Value> = rows.collect();
+    json!({kind.plural(): rows, "truncated": listed.truncated})
+}
+
+/// One line a grant, the columns apart by tabs; what a terminal could take for a command is escaped.
+fn text_of(listed: &Listed) -> String {
+    let mut text = String::new();
+    for row in &listed.rows {
+        let keys: Vec<String> = row
+            .keys
+            .iter()
+            .map(|key| key.escape_debug().to_string())
+            .collect();
+        let until = row
+            .until
+            .as_ref()
+            .map_or_else(String::new, |until| format!("\tuntil {until}"));
+        // Writing to a String cannot fail.
+        writeln!(text, "{}{until}", keys.join("\t")).ok();
+    }
+    if text.is_empty() {
+        text.push_str("(none)\n");
+    }
+    text
+}
+
+fn failure(error: ManageError) -> Failure {
+    match error {
+        ManageError::Failed(fault) => {
+            let kind = fault.kind;
+            Failure::Unreachable(fault.cause.context(kind.message()))
+        }
+        ManageError::Unclear => Failure::Unreachable(told(error)),
+        ManageError::Invalid { .. } | ManageError::NotManaged(_) | ManageError::Rejected(_) => {
+            Failure::Usage(told(error))
+        }
+    }
+}
+
+fn told(error: ManageError) -> anyhow::Error {
+    match error.hint() {
+        Some(hint) => anyhow::anyhow!("{error}\nhint: {hint}"),
+        None => error.into(),
+    }
+}

@@ -1,0 +1,257 @@
+//! What can be granted, and what its names may look like.
+
+use super::{Action, Change, ManageError};
+use crate::identity::valid_name;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::fmt;
+use time::format_description::well_known::{Iso8601, Rfc3339};
+use time::{OffsetDateTime, UtcOffset};
+
+/// The kinds of things that are granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A permission held directly.
+    Permission,
+    /// A role.
+    Role,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Permission, Self::Role];
+
+    /// What its columns mean, in order.
+    pub fn columns(self) -> &'static [&'static str] {
+        match self {
+            Self::Permission => &["user", "permission"],
+            Self::Role => &["user", "role"],
+        }
+    }
+
+    /// As the configuration and messages call several.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Permission => "permissions",
+            Self::Role => "roles",
+        }
+    }
+}
+
+/// One thing that is, or is not, granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    kind: Kind,
+    /// As many as the kind has columns.
+    keys: Vec<String>,
+}
+
+impl Item {
+    /// A permission of a user.
+    pub fn permission(user: impl Into<String>, permission: impl Into<String>) -> Self {
+        Self {
+            kind: Kind::Permission,
+            keys: vec![user.into(), permission.into()],
+        }
+    }
+
+    /// A role of a user.
+    pub fn role(user: impl Into<String>, role: impl Into<String>) -> Self {
+        Self {
+            kind: Kind::Role,
+            keys: vec![user.into(), role.into()],
+        }
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Its names, in the order of [`Kind::columns`].
+    pub fn keys(&self) -> &[String] {
+        &self.keys
+    }
+
+    /// The user it is granted to; `None` where it concerns more than one.
+    pub fn user(&self) -> Option<&str> {
+        match self.kind {
+            Kind::Permission | Kind::Role => self.keys.first().map(String::as_str),
+        }
+    }
+
+    /// The permission or role itself.
+    pub fn name(&self) -> &str {
+        self.keys.last().map_or("", String::as_str)
+    }
+
+    /// `{"user": "bob", "role": "editor"}`.
+    pub fn json(&self) -> Value {
+        let names = self.kind.columns().iter().zip(&self.keys);
+        let map: Map<String, Value> = names
+            .map(|(name, key)| ((*name).to_owned(), Value::from(bounded(key))))
+            .collect();
+        Value::Object(map)
+    }
+}
+
+/// What was refused for its length is not written at length.
+fn bounded(key: &str) -> String {
+    key.chars().take(300).collect()
+}
+
+/// For people: `role "editor" of bob`.
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            Kind::Permission => write!(f, "permission {:?}", self.name())?,
+            Kind::Role => write!(f, "role {:?}", self.name())?,
+        }
+        write!(f, " of {:?}", self.user().unwrap_or_default())
+    }
+}
+
+impl Change {
+    /// Bounded names that mean one thing to everybody, and an end that lies ahead.
+    pub(super) fn check(&self) -> Result<(), ManageError> {
+        for (column, key) in self.item.kind.columns().iter().zip(&self.item.keys) {
+            if !valid_name(key) {
+                return Err(ManageError::invalid(
+                    format!("the {column} is not a name"),
+                    "Use 1 to 256 bytes without control or invisible characters, and without blanks at the ends.",
+                ));
+            }
+        }
+        match (&self.until, self.action) {
+            (None, _) => Ok(()),
+            (Some(_), Action::Revoke) => Err(ManageError::invalid(
+                "a revocation has no end",
+                "Leave until out, or grant with an earlier one.",
+            )),
+            (Some(Until(until)), Action::Grant) if *until <= OffsetDateTime::now_utc() => {
+                Err(ManageError::invalid(
+                    "until lies in the past",
+                    "Give a moment that is still to come, or revoke.",
+                ))
+            }
+            (Some(_), Action::Grant) => Ok(()),
+        }
+    }
+}
+
+/// The moment a grant ends by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Until(OffsetDateTime);
+
+impl Until {
+    /// From ISO 8601 with a zone, such as `2026-12-31T23:59:59Z` or `2026-12-31T18:00+01:00`.
+    ///
+    /// # Errors
+    /// [`ManageError::Invalid`]: not such a moment, or without a zone, or beyond the year 9999.
+    pub fn parse(text: &str) -> Result<Self, ManageError> {
+        let text = text
+            .get(..)
+            .filter(|text| text.len() <= 64)
+            .unwrap_or_default();
+        let moment = OffsetDateTime::parse(text, &Rfc3339)
+            .or_else(|_| OffsetDateTime::parse(text, &Iso8601::DEFAULT))
+            .ok()
+            .and_then(|moment| moment.checked_to_offset(UtcOffset::UTC))
+            .filter(|moment| (2000..=9999).contains(&moment.year()));
+        moment.map(Self).ok_or_else(|| {
+            ManageError::invalid(
+                "until is not a moment with a zone",
+                "Write it as ISO 8601 with its zone, such as 2026-12-31T23:59:59Z or 2026-12-31T18:00:00+01:00.",
+            )
+        })
+    }
+
+    /// As PostgreSQL reads it.
+    pub(super) fn text(self) -> String {
+        self.0.format(&Rfc3339).unwrap_or_default()
+    }
+}
+
+/// A row that grants something: when it ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Held {
+    /// UTC, ISO 8601; `None`: never.
+    pub until: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant(item: Item) -> Change {
+        Change {
+            action: Action::Grant,
+            item,
+            until: None,
+        }
+    }
+
+    #[test]
+    fn an_end_needs_a_zone_and_a_real_moment() {
+        for (text, utc) in [
+            ("2999-12-31T23:59:59Z", "2999-12-31T23:59:59Z"),
+            ("2999-12-31T18:00:00+01:00", "2999-12-31T17:00:00Z"),
+            ("2999-12-31T18:00+01:00", "2999-12-31T17:00:00Z"),
+            ("2999-12-31t23:59:59.25z", "2999-12-31T23:59:59.25Z"),
+            ("29991231T235959Z", "2999-12-31T23:59:59Z"),
+        ] {
+            let until = Until::parse(text).map(Until::text);
+            assert_eq!(until.ok().as_deref(), Some(utc), "{text}");
+        }
+        for text in [
+            "",
+            "tomorrow",
+            "infinity",
+            "2999-12-31",
+            "2999-12-31T23:59:59",
+            "2999-13-01T00:00:00Z",
+            "2999-02-30T00:00:00Z",
+            "1999-01-01T00:00:00Z",
+            "+10000-01-01T00:00:00Z",
+            "2999-12-31T23:59:59Z'; DROP TABLE user_roles; --",
+            &"9".repeat(100_000),
+        ] {
+            assert!(Until::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_are_bounded_and_visible_and_an_end_lies_ahead() {
+        assert!(grant(Item::role("bob", "HR Manager")).check().is_ok());
+        assert!(grant(Item::role("o'brien\"; --", "a\\b")).check().is_ok());
+        for (user, role) in [
+            ("", "editor"),
+            ("bob", ""),
+            ("bob\0", "editor"),
+            ("bob", "editor\n"),
+            ("bob", " editor"),
+            ("bob", "edi\u{200b}tor"),
+            (&*"b".repeat(257), "editor"),
+        ] {
+            assert!(
+                grant(Item::role(user, role)).check().is_err(),
+                "{user:?} {role:?}"
+            );
+        }
+        let past = Change {
+            until: Some(Until::parse("2001-01-01T00:00:00Z").unwrap()),
+            ..grant(Item::role("bob", "editor"))
+        };
+        assert!(past.check().is_err());
+        let ahead = Change {
+            until: Some(Until::parse("2999-01-01T00:00:00Z").unwrap()),
+            ..past
+        };
+        assert!(ahead.check().is_ok());
+        let revoked = Change {
+            action: Action::Revoke,
+            ..ahead
+        };
+        assert!(revoked.check().is_err(), "a revocation has no end");
+    }
+}

@@ -1,0 +1,410 @@
+//! The tables of `[admin]`, and a few connections with a login that may write to them.
+
+use super::rows::Rows;
+use super::{Action, Change, Done, Held, Item, Kind, Listed, ListedRow, ManageError};
+use crate::config::{AdminTable, AdminTables};
+use crate::control::{Connector, causes};
+use crate::error::{Fault, FaultKind};
+use std::future::Future;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Row};
+
+/// Most rows of one grant that are looked at; there should be one.
+pub(super) const HELD_MAX: usize = 100;
+/// Most grants in a list.
+const LIST_MAX: usize = 10_000;
+/// Most connections.
+const CONNECTIONS_MAX: usize = 4;
+/// What every instance's providers listen on.
+const NOTIFY: &str = "SELECT pg_catalog.pg_notify('rowgate_invalidate', $1::pg_catalog.text)";
+/// Changes of the same thing wait for each other, whichever instance makes them and whether or not the table has a
+/// unique index.
+const LOCK: &str =
+    "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1::pg_catalog.text, 0))";
+
+/// How to reach them.
+pub struct StoreSettings {
+    /// The tables.
+    pub tables: AdminTables,
+    /// How long each step may take.
+    pub timeout: Duration,
+    /// Logins that only read: they must not be able to write to the tables.
+    pub readers: Vec<String>,
+}
+
+/// The tables, reached with a login of their own.
+pub struct Store {
+    connector: Connector,
+    settings: StoreSettings,
+    permits: Semaphore,
+    idle: Mutex<Vec<Client>>,
+}
+
+/// A connection in use. It goes back by [`Store::keep`] only, after everything on it went well; otherwise it is closed,
+/// and what was not committed with it.
+struct Lease<'a> {
+    client: Client,
+    _permit: SemaphorePermit<'a>,
+}
+
+/// A change that has been made but not committed. Dropped, it is undone.
+pub(super) struct Prepared<'a> {
+    lease: Lease<'a>,
+    pub(super) done: Done,
+}
+
+impl Store {
+    /// A store that connects when it is first asked.
+    pub(crate) fn new(connector: Connector, settings: StoreSettings) -> Self {
+        Self {
+            connector,
+            settings,
+            permits: Semaphore::new(CONNECTIONS_MAX),
+            idle: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Whether this kind is managed.
+    pub fn manages(&self, kind: Kind) -> bool {
+        table_of(&self.settings.tables, kind).is_some()
+    }
+
+    /// Everything up to the commit, in a transaction that stays open.
+    pub(super) async fn prepare(&self, change: &Change) -> Result<Prepared<'_>, ManageError> {
+        let kind = change.item.kind();
+        let table = self.table(kind)?;
+        self.bounded(async {
+            let lease = self.lease().await?;
+            let done = make(&lease.client, table, change).await?;
+            Ok(Prepared { lease, done })
+        })
+        .await
+    }
+
+    pub(super) async fn commit(&self, prepared: Prepared<'_>) -> Result<(), ManageError> {
+        let Prepared { lease, done: _ } = prepared;
+        let commit = lease.client.batch_execute("COMMIT");
+        match tokio::time::timeout(self.settings.timeout, commit).await {
+            Ok(Ok(())) => {
+                self.keep(lease);
+                Ok(())
+            }
+            // It said no: a deferred constraint.
+            Ok(Err(error)) if error.as_db_error().is_some() => Err(failure(&error)),
+            Ok(Err(_)) | Err(_) => Err(ManageError::Unclear),
+        }
+    }
+
+    pub(super) async fn list(
+        &self,
+        kind: Kind,
+        keys: &[Option<&str>],
+    ) -> Result<Listed, ManageError> {
+        let table = self.table(kind)?;
+        self.bounded(async {
+            let lease = self.lease().await?;
+            let rows = rows_of(&lease.client, table).await?;
+            let mut given: Vec<bool> = keys.iter().map(Option::is_some).collect();
+            given.resize(table.keys.len(), false);
+            let sql = rows.list(&given, LIST_MAX);
+            let keys: Vec<&str> = keys.iter().flatten().copied().collect();
+            let mut found = query(&lease.client, &sql, &keys, None).await?;
+            let truncated = found.len() > LIST_MAX;
+            found.truncate(LIST_MAX);
+            let rows = found.iter().map(|row| listed(row, table.keys.len()));
+            let rows = rows.collect::<Result<_, _>>()?;
+            self.keep(lease);
+            Ok(Listed { rows, truncated })
+        })
+        .await
+    }
+
+    /// That every table is there with its columns, that this login may write to it, and that the logins that only read
+    /// may not.
+    ///
+    /// # Errors
+    /// Each finding, in a sentence with what to do.
+    pub async fn probe(&self) -> Result<(), ManageError> {
+        self.bounded(async {
+            let lease = self.lease().await?;
+            let superuser = "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user";
+            let rows = query(&lease.client, superuser, &[], None).await?;
+            if rows
+                .first()
+                .is_some_and(|row| matches!(cell(row, 0), Ok(Some(true))))
+            {
+                return Err(posture(
+                    "admin.user is a superuser of the database",
+                    "Give it a login of its own that may write to these tables and nothing else.",
+                ));
+            }
+            for kind in Kind::ALL {
+                if let Some(table) = table_of(&self.settings.tables, kind) {
+                    rows_of(&lease.client, table).await?;
+                    self.probe_rights(&lease.client, table).await?;
+                }
+            }
+            self.keep(lease);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn probe_rights(&self, client: &Client, table: &AdminTable) -> Result<(), ManageError> {
+        const OWN: &str = "SELECT pg_catalog.has_table_privilege(c.oid, 'SELECT') \
+            AND pg_catalog.has_table_privilege(c.oid, 'INSERT') AND pg_catalog.has_table_privilege(c.oid, 'DELETE') \
+            FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+            WHERE n.nspname = $1 AND c.relname = $2";
+        const READERS: &str = "SELECT r.rolname::pg_catalog.text FROM pg_catalog.pg_class c \
+            JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace, pg_catalog.pg_roles r \
+            WHERE n.nspname = $1 AND c.relname = $2 AND r.rolname = ANY (pg_catalog.string_to_array($3, E'\\x01')) \
+            AND (pg_catalog.has_table_privilege(r.oid, c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE') \
+            OR pg_catalog.has_any_column_privilege(r.oid, c.oid, 'INSERT, UPDATE'))";
+        let (schema, name) = (table.schema.as_str(), table.name.as_str());
+        let own = query(client, OWN, &[schema, name], None).await?;
+        if !own
+            .first()
+            .is_some_and(|row| matches!(cell(row, 0), Ok(Some(true))))
+        {
+            return Err(posture(
+                format!("admin.user may not change {schema}.{name}"),
+                "GRANT SELECT, INSERT, UPDATE, DELETE on it to that login.",
+            ));
+        }
+        let readers = self.settings.readers.join("\u{1}");
+        let writers = query(client, READERS, &[schema, name, &readers], None).await?;
+        match writers.first() {
+            None => Ok(()),
+            Some(row) => {
+                let login: Option<String> = cell(row, 0)?;
+                let login = login.unwrap_or_default();
+                Err(posture(
+                    format!("login \"{login}\" may change {schema}.{name}, and has only to read"),
+                    "REVOKE INSERT, UPDATE, DELETE, TRUNCATE on it from that login.",
+                ))
+            }
+        }
+    }
+
+    fn table(&self, kind: Kind) -> Result<&AdminTable, ManageError> {
+        let table = table_of(&self.settings.tables, kind);
+        table.ok_or(ManageError::NotManaged(kind))
+    }
+
+    async fn bounded<T>(
+        &self,
+        work: impl Future<Output = Result<T, ManageError>>,
+    ) -> Result<T, ManageError> {
+        let timeout = self.settings.timeout;
+        tokio::time::timeout(timeout, work)
+            .await
+            .unwrap_or_else(|_| {
+                let cause = "the tables of [admin] did not answer in time";
+                Err(Fault::because(FaultKind::UpstreamTimeout, cause).into())
+            })
+    }
+
+    async fn lease(&self) -> Result<Lease<'_>, ManageError> {
+        let permit = self.permits.acquire().await.map_err(|_| {
+            ManageError::from(Fault::because(FaultKind::Internal, "the pool is closed"))
+        })?;
+        while let Some(client) = self.take_idle() {
+            // A kept connection may have died without a word.
+            if client.simple_query("").await.is_ok() {
+                return Ok(Lease {
+                    client,
+                    _permit: permit,
+                });
+            }
+        }
+        let client = self.connector.connect().await.map_err(|e| failure(&e))?;
+        let setup = format!(
+            "SET statement_timeout = {0}; SET lock_timeout = {0}; SET idle_in_transaction_session_timeout = {1}",
+            self.settings.timeout.as_millis(),
+            self.settings.timeout.as_millis().saturating_mul(4)
+        );
+        client
+            .batch_execute(&setup)
+            .await
+            .map_err(|e| failure(&e))?;
+        Ok(Lease {
+            client,
+            _permit: permit,
+        })
+    }
+
+    fn take_idle(&self) -> Option<Client> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|client| !client.is_closed());
+        idle.pop()
+    }
+
+    fn keep(&self, lease: Lease<'_>) {
+        // Never more than there are permits: each connection in use holds one.
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.push(lease.client);
+    }
+}
+
+fn table_of(tables: &AdminTables, kind: Kind) -> Option<&AdminTable> {
+    match kind {
+        Kind::Permission => tables.permissions.as_ref(),
+        Kind::Role => tables.roles.as_ref(),
+    }
+}
+
+/// Begins, changes and notifies; does not commit.
+async fn make(client: &Client, table: &AdminTable, change: &Change) -> Result<Done, ManageError> {
+    let rows = rows_of(client, table).await?;
+    let until = change.until.map(super::Until::text);
+    if until.is_some() && !rows.has_expiry() {
+        return Err(ManageError::invalid(
+            format!(
+                "{}.{} has no column {:?}",
+                table.schema, table.name, table.expiry
+            ),
+            "Add it as timestamptz, or grant without an end.",
+        ));
+    }
+    client
+        .batch_execute("BEGIN")
+        .await
+        .map_err(|e| failure(&e))?;
+    query(client, LOCK, &[&lock_name(table, &change.item)], None).await?;
+    let keys: Vec<&str> = change.item.keys().iter().map(String::as_str).collect();
+    let held = query(client, &rows.held(), &keys, Some(&until)).await?;
+    let before = held.iter().map(to_held).collect::<Result<Vec<_>, _>>()?;
+    let same = held
+        .iter()
+        .all(|row| matches!(cell(row, 1), Ok(Some(true))));
+    let sql = match (change.action, before.is_empty()) {
+        (Action::Revoke, true) => None,
+        (Action::Revoke, false) => Some((rows.delete(), false)),
+        (Action::Grant, true) => Some((rows.insert(), rows.has_expiry())),
+        (Action::Grant, false) if same => None,
+        (Action::Grant, false) => Some((rows.update(), true)),
+    };
+    let Some((sql, with_until)) = sql else {
+        let after = before.clone();
+        return Ok(Done {
+            changed: false,
+            before,
+            after,
+        });
+    };
+    query(client, &sql, &keys, with_until.then_some(&until)).await?;
+    query(
+        client,
+        NOTIFY,
+        &[change.item.user().unwrap_or_default()],
+        None,
+    )
+    .await?;
+    let held = query(client, &rows.held(), &keys, Some(&until)).await?;
+    let after = held.iter().map(to_held).collect::<Result<_, _>>()?;
+    Ok(Done {
+        changed: true,
+        before,
+        after,
+    })
+}
+
+/// No name holds a control character, so the parts cannot run into each other.
+fn lock_name(table: &AdminTable, item: &Item) -> String {
+    let mut name = format!("rowgate\u{1}{}\u{1}{}", table.schema, table.name);
+    for key in item.keys() {
+        name.push('\u{1}');
+        name.push_str(key);
+    }
+    name
+}
+
+/// The table's SQL, if it is there with its columns.
+async fn rows_of(client: &Client, table: &AdminTable) -> Result<Rows, ManageError> {
+    const COLUMNS: &str = "SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a \
+        JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+        WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped";
+    let found = query(client, COLUMNS, &[&table.schema, &table.name], None).await?;
+    let columns = found.iter().map(|row| cell(row, 0));
+    let columns = columns.collect::<Result<Vec<Option<String>>, _>>()?;
+    let has = |name: &str| columns.iter().any(|column| column.as_deref() == Some(name));
+    if let Some(missing) = table.keys.iter().find(|key| !has(key)) {
+        return Err(posture(
+            format!(
+                "there is no column {missing:?} in {}.{}",
+                table.schema, table.name
+            ),
+            "Name the table and its columns in [admin], or create it.",
+        ));
+    }
+    Ok(Rows::new(table, has(&table.expiry)))
+}
+
+/// What only whoever configures the tables can mend: told in the log, and by the commands.
+fn posture(says: impl Into<String>, hint: &'static str) -> ManageError {
+    let says: String = says.into();
+    Fault::because(FaultKind::Internal, format!("{says} ({hint})")).into()
+}
+
+/// The keys, and as the last parameter the end, if there is one to give.
+async fn query(
+    client: &Client,
+    sql: &str,
+    keys: &[&str],
+    until: Option<&Option<String>>,
+) -> Result<Vec<Row>, ManageError> {
+    let mut parameters: Vec<&(dyn ToSql + Sync)> = Vec::with_capacity(keys.len() + 1);
+    for key in keys {
+        parameters.push(key);
+    }
+    if let Some(until) = until {
+        parameters.push(until);
+    }
+    client
+        .query(sql, &parameters)
+        .await
+        .map_err(|e| failure(&e))
+}
+
+fn listed(row: &Row, keys: usize) -> Result<ListedRow, ManageError> {
+    let cells = (0..keys).map(|index| Ok(cell::<Option<String>>(row, index)?.unwrap_or_default()));
+    Ok(ListedRow {
+        keys: cells.collect::<Result<_, ManageError>>()?,
+        until: cell(row, keys)?,
+    })
+}
+
+fn to_held(row: &Row) -> Result<Held, ManageError> {
+    Ok(Held {
+        until: cell(row, 0)?,
+    })
+}
+
+fn cell<'a, T: tokio_postgres::types::FromSql<'a>>(
+    row: &'a Row,
+    index: usize,
+) -> Result<T, ManageError> {
+    row.try_get(index)
+        .map_err(|error| Fault::new(FaultKind::Internal, error).into())
+}
+
+/// A broken constraint is the caller's to know; the rest is ours.
+fn failure(error: &tokio_postgres::Error) -> ManageError {
+    let Some(server) = error.as_db_error() else {
+        return Fault::because(FaultKind::UpstreamLost, causes(error)).into();
+    };
+    let code = server.code().code();
+    if code.starts_with("23") {
+        return ManageError::Rejected(server.constraint().unwrap_or(code).to_owned());
+    }
+    let kind = match code {
+        "57014" | "55P03" => FaultKind::UpstreamTimeout,
+        _ if code.starts_with("28") || code.starts_with("3D") => FaultKind::UpstreamLost,
+        _ => FaultKind::Internal,
+    };
+    // The message may name columns and values; it is for the log.
+    Fault::because(kind, format!("{code}: {}", server.message())).into()
+}
