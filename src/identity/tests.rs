@@ -71,7 +71,7 @@ fn settings() -> IdentitySettings {
         }),
         token_requires_tls: true,
         statement_token: StatementToken::default(),
-        api_keys: BTreeMap::new(),
+        api_keys: std::collections::BTreeMap::new(),
     }
 }
 
