@@ -94,7 +94,8 @@ fn item(user: String, what: args::Granting) -> Item {
 }
 
 fn known(config: &Config) -> Result<Known, Failure> {
-    let views = install::read_views(&config.views).map_err(super::policy::failure)?;
+    let views = install::read_views(&config.views, config.tuples.as_ref())
+        .map_err(super::policy::failure)?;
     let others = config.gate.connect_requires.iter().cloned();
     Ok(Known::new(
         &views,
