@@ -1,5 +1,6 @@
 //! Each part, made from its section of the configuration.
 
+use super::remote;
 use crate::audit::{AuditLog, AuditSettings};
 use crate::config::{self, AuditSink, CacheSettings, Config, ProviderKind};
 use crate::control::{Connector, Target, causes, client_tls};
@@ -217,6 +218,13 @@ pub async fn providers(settings: &[config::Provider]) -> anyhow::Result<Provider
                     .push(Arc::clone(&file) as Arc<dyn Reloadable>);
                 providers.all.push(file);
             }
+            ProviderKind::Redis(settings) => {
+                let (asked, listener) = remote::redis(name, settings, &provider.cache)
+                    .await
+                    .with_context(broken)?;
+                providers.all.push(asked);
+                providers.listeners.extend(listener);
+            }
             ProviderKind::Sql(settings) => {
                 let connector = sql_connector(settings)?;
                 let sql = sql_provider(name, settings, connector.clone());
@@ -234,7 +242,7 @@ pub async fn providers(settings: &[config::Provider]) -> anyhow::Result<Provider
 }
 
 /// The provider, behind a cache if there is to be one.
-fn cached(provider: impl Provider, settings: &CacheSettings) -> Arc<dyn Provider> {
+pub(super) fn cached(provider: impl Provider, settings: &CacheSettings) -> Arc<dyn Provider> {
     if settings.age_max.is_zero() {
         Arc::new(provider)
     } else {

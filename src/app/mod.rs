@@ -3,6 +3,7 @@
 mod admin;
 mod build;
 mod reload;
+mod remote;
 mod tags;
 
 use crate::config::Config;

@@ -16,6 +16,7 @@ mod tuples;
 pub use admin::{Admin, AdminTable, AdminTables};
 pub use check::Problem;
 pub use hierarchy::Hierarchy;
+pub use providers::{RedisMode, RedisProvider};
 pub use tags::{TagTable, Tags};
 
 use crate::identity::IdentitySettings;
@@ -166,6 +167,8 @@ pub enum ProviderKind {
         /// How long the last good content may serve after the file became unreadable.
         stale_max: Duration,
     },
+    /// Sets in a Redis.
+    Redis(Box<RedisProvider>),
     /// Queries on the customer's own tables.
     Sql(Box<SqlProvider>),
 }

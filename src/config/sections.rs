@@ -225,11 +225,7 @@ pub(super) fn upstream_tls(
     mode: Option<&str>,
     ca: Option<&str>,
 ) -> UpstreamTls {
-    let near = host.starts_with('/')
-        || host == "localhost"
-        || host
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback());
+    let near = is_near(host);
     let ca = ca.map(|ca| check.file(&join(section, "tls_ca"), ca));
     match mode {
         Some("off") => UpstreamTls::Off,
@@ -241,6 +237,15 @@ pub(super) fn upstream_tls(
             UpstreamTls::Verify { ca }
         }
     }
+}
+
+/// Whether a host is this machine, so that nothing travels.
+pub(super) fn is_near(host: &str) -> bool {
+    host.starts_with('/')
+        || host == "localhost"
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 fn audit(check: &mut Check, top: &mut Table) -> Audit {

@@ -97,7 +97,7 @@ fn the_explained_file_is_right_with_and_without_its_examples() {
         })
         .collect();
     let config = Config::parse(&secrets(&switched_on.join("\n")), &file).unwrap();
-    assert_eq!(config.providers.len(), 2);
+    assert_eq!(config.providers.len(), 3);
     assert!(config.hierarchy.roles["Director"].contains("HR Manager"));
     assert!(config.hierarchy.permissions["admin:posts"].contains("write:posts"));
     assert!(config.hierarchy.file.is_some());

@@ -2,7 +2,7 @@
 //! into one principal by a [`Resolver`].
 //!
 //! ```text
-//! Caller -> Resolver -> [cache] -> file | sql -> merge -> Findings -> steps -> Principal
+//! Caller -> Resolver -> [cache] -> file | redis | sql -> merge -> Findings -> steps -> Principal
 //! ```
 //!
 //! A provider that cannot answer, answers too late, too much or not understandably is an error, and
@@ -17,11 +17,14 @@ pub mod ladder;
 mod listen;
 mod merge;
 mod names;
+mod redis;
 mod resolver;
 mod sql;
 mod step;
 mod tags;
 
+pub(crate) use self::redis::{Ears as RedisEars, Source as RedisSource, listen as listen_redis};
+pub use self::redis::{RedisPrefixes, RedisProvider};
 pub use answer::{ANSWER_ITEMS_MAX, Answer, ITEM_BYTES_MAX, ProviderError};
 pub use cache::Cached;
 pub use file::FileProvider;

@@ -1,7 +1,11 @@
 //! Where roles and permissions come from: `[[providers]]`, one file a kind.
 
 mod file;
+mod redis;
 mod sql;
+
+use self::redis::provider as redis_provider;
+pub use self::redis::{RedisMode, RedisProvider};
 
 use super::check::{Check, join};
 use super::{CacheSettings, Provider, Upstream, raw};
@@ -28,12 +32,13 @@ pub(super) fn providers(
         };
         let provider = match kind {
             "file" => file::provider(check, &path, table),
+            "redis" => redis_provider(check, &path, table, &cache),
             "sql" => sql::provider(check, &path, table, &cache, upstream),
             _ => {
                 check.problem(
                     join(&path, "kind"),
                     "is missing or not a kind of provider",
-                    "Choose \"file\" or \"sql\".",
+                    "Choose \"file\", \"redis\" or \"sql\".",
                 );
                 None
             }

@@ -1,0 +1,214 @@
+//! A world for each kind of provider: a real source of permissions, how its owner tells it facts, and how
+//! to harm it.
+//!
+//! To add a kind: implement [`Source`] in a file here, add the variant to [`Kind`], its line to `World::new`
+//! and a test to `main.rs` that runs the suite on it.
+
+mod file;
+mod redis;
+pub mod redis_server;
+mod sql;
+
+use rowgate::app::Providers;
+use rowgate::config::{CacheSettings, Provider, ProviderKind};
+use rowgate::provider::Resolver;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+/// The provider's password or key; must not appear in any message.
+pub const SECRET: &str = "pw-5ecret";
+/// How long [`Kind::FileLenient`] serves its last good content.
+pub const STALE_MAX: Duration = Duration::from_millis(400);
+/// The time to live of kinds that are cached and hear of no change.
+pub const TTL: Duration = Duration::from_millis(300);
+/// Generous, so that a busy machine is not mistaken for a slow provider, which takes 30 s.
+pub const TIMEOUT: Duration = Duration::from_secs(4);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    FileJson,
+    FileToml,
+    FileYaml,
+    /// A file that may be stale for [`STALE_MAX`]; the others may not be at all.
+    FileLenient,
+    Redis,
+    /// Over TLS.
+    RedisTls,
+    /// Three nodes.
+    RedisCluster,
+    /// A master, by way of a sentinel.
+    RedisSentinel,
+    /// Kept for [`TTL`].
+    RedisTtl,
+    /// Kept for long; a message on a channel makes it forget.
+    RedisChannel,
+    /// The same in a cluster.
+    RedisClusterChannel,
+    /// Kept for long; the server's keyspace notifications make it forget.
+    RedisKeyspace,
+    Sql,
+    /// Kept for long; NOTIFY makes it forget.
+    SqlCached,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Harm {
+    Outage,
+    Garbage,
+    /// One item far too long.
+    Oversize,
+    /// Far too many items.
+    Flood,
+    Slow,
+}
+
+impl Harm {
+    pub const ALL: [Self; 5] = [
+        Self::Outage,
+        Self::Garbage,
+        Self::Oversize,
+        Self::Flood,
+        Self::Slow,
+    ];
+}
+
+pub type Lists = BTreeMap<String, Vec<String>>;
+
+/// What the owner of permissions says, before it has any provider's form.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Facts {
+    pub superusers: Vec<String>,
+    pub user_roles: Lists,
+    pub users: Lists,
+    pub roles: Lists,
+    pub denied_roles: Lists,
+    pub attributes: BTreeMap<String, Lists>,
+}
+
+impl Facts {
+    /// Bob, and nobody but him and one unknown, with these roles.
+    pub fn bob_and_nobody_have(roles: &[String]) -> Self {
+        let user_roles = ["bob", "nobody"].map(|user| (user.to_owned(), roles.to_vec()));
+        Self {
+            user_roles: BTreeMap::from(user_roles),
+            ..Self::default()
+        }
+    }
+}
+
+/// How a change is seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// By the next question.
+    AtOnce,
+    /// Once a message has arrived.
+    WhenHeard,
+    /// When [`TTL`] is over, at the latest.
+    WithinTtl,
+}
+
+pub type Doing<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+/// Where one kind of provider finds its answers: the real thing.
+pub trait Source: Send + Sync {
+    /// The settings of a provider that asks here.
+    fn settings(&self) -> ProviderKind;
+    /// Tells it everything, at once, as its owner would.
+    fn tell<'a>(&'a self, facts: &'a Facts) -> Doing<'a>;
+    /// Does it harm for bob and for nobody.
+    fn harm(&self, harm: Harm) -> Doing<'_>;
+    /// Undoes the harm; what it was last told holds again.
+    fn heal(&self, harm: Harm) -> Doing<'_>;
+    /// What the log has to say about the harm.
+    fn says(&self, harm: Harm) -> &'static str;
+    /// How its changes are seen.
+    fn seen(&self) -> Seen {
+        Seen::AtOnce
+    }
+    /// Whether it knows attributes.
+    fn attributes(&self) -> bool {
+        true
+    }
+    /// Whether it knows superusers.
+    fn superusers(&self) -> bool {
+        true
+    }
+}
+
+pub struct World {
+    pub kind: Kind,
+    providers: Providers,
+    source: Box<dyn Source>,
+}
+
+impl World {
+    pub async fn new(kind: Kind) -> Self {
+        let source: Box<dyn Source> = match kind {
+            Kind::FileJson | Kind::FileToml | Kind::FileYaml | Kind::FileLenient => {
+                Box::new(file::FileSource::new(kind))
+            }
+            Kind::Redis
+            | Kind::RedisTls
+            | Kind::RedisCluster
+            | Kind::RedisSentinel
+            | Kind::RedisTtl
+            | Kind::RedisChannel
+            | Kind::RedisClusterChannel
+            | Kind::RedisKeyspace => Box::new(redis::RedisSource::new(kind).await),
+            Kind::Sql | Kind::SqlCached => Box::new(sql::SqlSource::new(kind).await),
+        };
+        let settings = settings("under test", &*source);
+        let providers = rowgate::app::providers(&[settings]).await.unwrap();
+        Self {
+            kind,
+            providers,
+            source,
+        }
+    }
+
+    pub fn resolver(&self) -> Resolver {
+        self.providers.resolver()
+    }
+
+    pub fn settings(&self, name: &str) -> Provider {
+        settings(name, &*self.source)
+    }
+
+    pub async fn tell(&self, facts: &Facts) {
+        self.source.tell(facts).await;
+        self.providers.reload_files();
+    }
+
+    pub async fn harm(&self, harm: Harm) {
+        self.source.harm(harm).await;
+        self.providers.reload_files();
+    }
+
+    pub async fn heal(&self, harm: Harm) {
+        self.source.heal(harm).await;
+        self.providers.reload_files();
+    }
+
+    pub fn source(&self) -> &dyn Source {
+        &*self.source
+    }
+}
+
+fn settings(name: &str, source: &dyn Source) -> Provider {
+    Provider {
+        name: name.to_owned(),
+        kind: source.settings(),
+        cache: CacheSettings {
+            age_max: match source.seen() {
+                Seen::AtOnce => Duration::ZERO,
+                Seen::WithinTtl => TTL,
+                Seen::WhenHeard => Duration::from_secs(600),
+            },
+            ..CacheSettings::default()
+        },
+    }
+}
