@@ -265,13 +265,9 @@ impl Gateway {
     }
 
     fn may_enter(&self, principal: &Principal) -> Result<(), Refusal> {
-        if let Some(needed) = &self.parts.connect_requires
-            && !principal.has_permission(needed)
-        {
-            return Err(Refusal::new(
-                Reason::NotAuthorized,
-                format!("permission \"{needed}\" is needed to connect"),
-            ));
+        let needed = self.parts.connect_requires.as_deref();
+        if let Some(refusal) = needed.and_then(|needed| lacking(principal, needed)) {
+            return Err(refusal);
         }
         if principal.superuser() && self.parts.superuser_pool.is_none() {
             return Err(Refusal::new(
@@ -378,6 +374,7 @@ impl Gateway {
             login: principal.map_or(caller.login(), |p| p.login()),
             user_id: principal.map_or(caller.user_id(), |p| p.user_id()),
             roles: principal.map_or_else(Vec::new, |p| p.roles().collect()),
+            role_sources: principal.map(|p| p.role_sources()),
             superuser: principal.is_some_and(|p| p.superuser()),
             sql: text,
             final_sql_sha256: None,
@@ -437,6 +434,17 @@ impl Gateway {
     pub fn sessions(&self) -> &Registry {
         &self.sessions
     }
+}
+
+/// The refusal of whoever lacks the permission that `[gate] connect_requires` asks for.
+pub(crate) fn lacking(principal: &Principal, needed: &str) -> Option<Refusal> {
+    (!principal.has_permission(needed)).then(|| {
+        let message = format!("permission \"{needed}\" is needed to use this database");
+        Refusal::new(Reason::NotAuthorized, message).hint(format!(
+            "Tell the user to ask an administrator for the permission \"{needed}\"; until then every statement is \
+             refused."
+        ))
+    })
 }
 
 fn weight(bytes: usize) -> u32 {

@@ -7,8 +7,8 @@ use crate::control::{Connector, Target, causes, client_tls};
 use crate::install::{self, LoginKind, Severity};
 use crate::policy::Policy;
 use crate::provider::{
-    Cached, FileProvider, Hierarchy, LiveHierarchy, Provider, Reloadable, Resolver, SqlProvider,
-    Step, listen,
+    Cached, Conditions, FileProvider, Hierarchy, LiveHierarchy, Provider, Reloadable, Resolver,
+    SqlProvider, Step, SystemClock, listen,
 };
 use crate::upstream::{self, Pool, PoolOptions};
 use anyhow::{Context, bail};
@@ -136,6 +136,7 @@ pub struct Providers {
     /// What completes their findings, in order.
     pub(super) steps: Vec<Arc<dyn Step>>,
     hierarchy: Arc<LiveHierarchy>,
+    conditions: Arc<Conditions>,
     /// What reads files, for whoever watches them.
     pub(super) files: Vec<Arc<dyn Reloadable>>,
     pub(super) listeners: Vec<AbortHandle>,
@@ -146,6 +147,7 @@ impl Providers {
     pub fn resolver(&self) -> Resolver {
         Resolver::new(self.all.clone(), RESOLUTION_MAX)
             .with_hierarchy(Arc::clone(&self.hierarchy))
+            .with_conditions(Arc::clone(&self.conditions))
             .with_steps(self.steps.clone())
     }
 
@@ -175,6 +177,8 @@ impl Drop for Providers {
 /// The first part that does not work, and why.
 pub async fn permissions(config: &Config) -> anyhow::Result<Providers> {
     let mut providers = providers(&config.providers).await?;
+    let rules = config.conditions.clone();
+    providers.conditions = Arc::new(Conditions::new(rules, Arc::new(SystemClock)));
     providers.hierarchy = Arc::new(hierarchy(config)?);
     if config.hierarchy.file.is_some() {
         let file = Arc::clone(&providers.hierarchy);
@@ -203,6 +207,7 @@ pub async fn providers(settings: &[config::Provider]) -> anyhow::Result<Provider
         all: Vec::new(),
         steps: Vec::new(),
         hierarchy: Arc::default(),
+        conditions: Arc::default(),
         files: Vec::new(),
         listeners: Vec::new(),
     };

@@ -3,6 +3,7 @@
 use super::{AuditRecord, Outcome, RequestId};
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use time::OffsetDateTime;
 
@@ -22,6 +23,9 @@ struct Request<'a> {
     login: &'a str,
     user_id: &'a str,
     roles: &'a [&'a str],
+    /// Which provider gave each role, or which role it was inherited from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role_sources: Option<&'a BTreeMap<String, BTreeSet<String>>>,
     #[serde(skip_serializing_if = "is_false")]
     superuser: bool,
     sql: &'a str,
@@ -78,6 +82,7 @@ pub(super) fn request(record: &AuditRecord<'_>, parameters: bool, sql_bytes_max:
         login: record.login,
         user_id: record.user_id,
         roles: &record.roles,
+        role_sources: record.role_sources.filter(|sources| !sources.is_empty()),
         superuser: record.superuser,
         sql: kept,
         sql_bytes: was_cut.then_some(sql.len()),

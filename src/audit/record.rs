@@ -1,6 +1,7 @@
 //! What the audit says about a request: one [`AuditRecord`] before its first row, one [`Outcome`] after.
 
 use serde::{Serialize, Serializer};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::OnceLock;
@@ -73,6 +74,8 @@ pub struct AuditRecord<'a> {
     pub user_id: &'a str,
     /// Role names; empty when the request failed before they were known.
     pub roles: Vec<&'a str>,
+    /// Each role with who gave it; `None` when the request failed before that was known.
+    pub role_sources: Option<&'a BTreeMap<String, BTreeSet<String>>>,
     /// Whether the principal is a superuser.
     pub superuser: bool,
     /// The caller's text, whole; the log cuts what is longer than its bound and keeps length and hash.

@@ -1,11 +1,17 @@
 use super::*;
 use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::atomic::AtomicU64;
 use std::sync::{LazyLock, Mutex};
 
 static PARAMETERS: LazyLock<[Option<String>; 2]> =
     LazyLock::new(|| [Some("s3cret".to_owned()), None]);
+
+static ROLE_SOURCES: LazyLock<BTreeMap<String, BTreeSet<String>>> = LazyLock::new(|| {
+    let sources = ["inherited from Director", "sql"].map(str::to_owned);
+    BTreeMap::from([("HR Manager".to_owned(), BTreeSet::from(sources))])
+});
 
 fn settings(path: Option<PathBuf>) -> AuditSettings {
     AuditSettings {
@@ -27,6 +33,7 @@ fn record(sql: &str) -> AuditRecord<'_> {
         login: "n8n",
         user_id: "bob",
         roles: vec!["HR Manager"],
+        role_sources: Some(&ROLE_SOURCES),
         superuser: false,
         sql,
         final_sql_sha256: Some("ba78"),
@@ -75,6 +82,10 @@ async fn a_request_and_its_outcome_share_an_id() {
     assert_eq!(request["login"], "n8n");
     assert_eq!(request["user_id"], "bob");
     assert_eq!(request["roles"][0], "HR Manager");
+    assert_eq!(
+        request["role_sources"],
+        serde_json::json!({"HR Manager": ["inherited from Director", "sql"]})
+    );
     assert_eq!(request["decision"], "allow");
     assert_eq!(request["final_sql_sha256"], "ba78");
     assert_eq!(request.get("parameters"), None, "only if asked");

@@ -4,7 +4,9 @@ use super::policy::{connect, failure};
 use super::serve::load;
 use super::{Exit, Failure, Outcome, args, print};
 use crate::app::{self, ControlLogin};
+use crate::config::Condition;
 use crate::error::Refusal;
+use crate::gateway::lacking;
 use crate::identity::Principal;
 use crate::install;
 use crate::policy::{Grants, Policy};
@@ -26,13 +28,20 @@ pub(super) async fn run(arguments: args::Explain) -> Outcome {
     )
     .await
     .map_err(failure)?;
+    let mut text = String::new();
+    who(&mut text, &principal);
+    held_back(&mut text, &principal, &config.conditions);
+    let needed = config.gate.connect_requires.as_deref();
+    if let Some(refusal) = needed.and_then(|needed| lacking(&principal, needed)) {
+        refused(&mut text, &refusal);
+        print(&text);
+        return Ok(Exit::Findings);
+    }
     let options = Options {
         open_allowed: config.open_allowed(),
         parameter_types: Vec::new(),
         limits: config.limits,
     };
-    let mut text = String::new();
-    who(&mut text, &principal);
     let refused = explain(&mut text, &arguments.sql, &policy, &principal, &options);
     print(&text);
     Ok(if refused { Exit::Findings } else { Exit::Ok })
@@ -65,6 +74,27 @@ fn who(text: &mut String, principal: &Principal) {
             "attribute",
             &format!("{name} = {}", values.join(", ")),
         );
+    }
+}
+
+/// The conditions that do not hold, with what they keep from counting.
+fn held_back(text: &mut String, principal: &Principal, conditions: &[Condition]) {
+    for number in principal.unmet_conditions() {
+        let Some(condition) = conditions.get(*number) else {
+            continue;
+        };
+        let mut what = Vec::new();
+        if !condition.roles.is_empty() {
+            what.push(format!("roles {}", condition.roles.join(", ")));
+        }
+        if !condition.permissions.is_empty() {
+            what.push(format!("permissions {}", condition.permissions.join(", ")));
+        }
+        if condition.superuser {
+            what.push("the superuser flag".to_owned());
+        }
+        let says = format!("{} (conditions[{number}] is not met)", what.join("; "));
+        line(text, "not counted", &says);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod admin;
 mod check;
+mod conditions;
 mod hierarchy;
 mod logins;
 pub mod preset;
@@ -15,6 +16,9 @@ mod tuples;
 
 pub use admin::{Admin, AdminTable, AdminTables};
 pub use check::Problem;
+#[cfg(test)]
+pub(crate) use conditions::parse as parse_conditions;
+pub use conditions::{Condition, Match, Window};
 pub use hierarchy::Hierarchy;
 pub use providers::{RedisMode, RedisProvider};
 pub use tags::{TagTable, Tags};
@@ -53,6 +57,8 @@ pub struct Config {
     pub tags: Option<Tags>,
     /// Relation tuples: the rules, and their table.
     pub tuples: Option<Arc<Tuples>>,
+    /// When, from where and for whom roles and permissions count.
+    pub conditions: Vec<Condition>,
     /// The audit log.
     pub audit: Audit,
     /// What a principal needs to be let in at all.

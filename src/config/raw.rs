@@ -185,3 +185,26 @@ pub(super) struct TupleRelation {
     pub(super) union: Option<Vec<String>>,
     pub(super) subjects: Option<Vec<String>>,
 }
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Condition {
+    pub(super) roles: Vec<String>,
+    pub(super) permissions: Vec<String>,
+    pub(super) superuser: bool,
+    pub(super) users: Vec<String>,
+    pub(super) times: Vec<String>,
+    pub(super) zone: Option<String>,
+    pub(super) from: Option<toml::value::Datetime>,
+    pub(super) until: Option<toml::value::Datetime>,
+    pub(super) networks: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Match {
+    pub(super) name: Option<String>,
+    pub(super) provider: Option<String>,
+    pub(super) is: Option<toml::Value>,
+    pub(super) r#in: Option<Vec<toml::Value>>,
+}

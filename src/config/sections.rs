@@ -2,8 +2,8 @@
 
 use super::check::{Check, Problem, join};
 use super::{
-    Audit, AuditSink, Config, Enforcement, Gate, Tls, Upstream, UpstreamTls, admin, hierarchy,
-    logins, providers, raw, tags, tuples,
+    Audit, AuditSink, Config, Enforcement, Gate, Tls, Upstream, UpstreamTls, admin, conditions,
+    hierarchy, logins, providers, raw, tags, tuples,
 };
 use crate::limits::Limits;
 use std::net::{IpAddr, SocketAddr};
@@ -25,6 +25,7 @@ const SECTIONS: &[&str] = &[
     "hierarchy",
     "tags",
     "tuples",
+    "conditions",
     "audit",
     "gate",
     "admin",
@@ -60,6 +61,11 @@ pub(super) fn read(text: &str, path: &Path) -> Result<Config, Vec<Problem>> {
     let hierarchy = hierarchy::hierarchy(&mut check, &mut top);
     let tags = tags::tags(&mut check, &mut top, upstream.as_ref());
     let tuples = tuples::tuples(&mut check, &mut top);
+    let names = providers
+        .iter()
+        .map(|provider| provider.name.as_str())
+        .collect();
+    let conditions = conditions::conditions(&mut check, &mut top, &names);
     let audit = audit(&mut check, &mut top);
     let gate = gate(&mut check, &mut top);
     let admin = admin::admin(&mut check, &mut top, upstream.as_ref(), tls.is_some());
@@ -86,6 +92,7 @@ pub(super) fn read(text: &str, path: &Path) -> Result<Config, Vec<Problem>> {
                 hierarchy,
                 tags,
                 tuples,
+                conditions,
                 audit,
                 gate,
                 admin,

@@ -101,6 +101,10 @@ fn the_explained_file_is_right_with_and_without_its_examples() {
     assert!(config.hierarchy.roles["Director"].contains("HR Manager"));
     assert!(config.hierarchy.permissions["admin:posts"].contains("write:posts"));
     assert!(config.hierarchy.file.is_some());
+    let condition = &config.conditions[0];
+    assert_eq!(condition.times.len(), 3);
+    assert!(condition.claim.is_some() && condition.attribute.is_some());
+    assert_eq!((condition.networks.len(), condition.superuser), (2, false));
     assert!(config.identity.logins["n8n"].may_delegate);
     assert_eq!(
         config.identity.logins["n8n"].user_id, None,

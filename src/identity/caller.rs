@@ -73,6 +73,16 @@ impl Caller {
         Self::new(user_id, user_id, BTreeMap::new(), None, true)
     }
 
+    /// A caller with claims and an address, as the doors make it.
+    #[cfg(test)]
+    pub(crate) fn shown(
+        user_id: &str,
+        claims: BTreeMap<String, serde_json::Value>,
+        network_address: Option<IpAddr>,
+    ) -> Self {
+        Self::new(user_id, user_id, claims, network_address, true)
+    }
+
     /// Who opened the connection.
     pub fn login(&self) -> &str {
         &self.login

@@ -16,6 +16,7 @@ pub struct Principal {
     tags: BTreeSet<String>,
     objects: BTreeMap<Pair, BTreeSet<String>>,
     superuser: bool,
+    unmet_conditions: BTreeSet<usize>,
 }
 
 /// What providers found out about a user; several merge into one [`Principal`].
@@ -35,6 +36,8 @@ pub struct Findings {
     pub objects: BTreeMap<Pair, BTreeSet<String>>,
     /// All rows and columns of every table in `views/`.
     pub superuser: bool,
+    /// The conditions of the configuration, by their number, that concern the user and do not hold now.
+    pub unmet_conditions: BTreeSet<usize>,
 }
 
 impl Principal {
@@ -47,6 +50,7 @@ impl Principal {
             tags,
             objects,
             superuser,
+            unmet_conditions,
         } = findings;
         Self {
             login: login.into(),
@@ -57,6 +61,7 @@ impl Principal {
             tags,
             objects,
             superuser,
+            unmet_conditions,
         }
     }
 
@@ -117,5 +122,10 @@ impl Principal {
     /// Whether the superuser flag is set.
     pub fn superuser(&self) -> bool {
         self.superuser
+    }
+
+    /// The conditions of the configuration, by their number, that concern the user and do not hold now.
+    pub fn unmet_conditions(&self) -> &BTreeSet<usize> {
+        &self.unmet_conditions
     }
 }

@@ -1,6 +1,7 @@
 //! Several answers into one: grants unite, denials win.
 
 use super::Answer;
+use super::conditions::Verdict;
 use super::hierarchy::{Brings, Hierarchy, TooMany};
 use super::names::Narrowing;
 use crate::identity::Findings;
@@ -19,6 +20,8 @@ pub(super) struct Merged {
     /// Something is denied: a superuser holds every permission, so one to whom something is denied is none.
     denied: bool,
     objects: BTreeMap<Pair, BTreeSet<String>>,
+    /// The conditions that do not hold.
+    unmet: BTreeSet<usize>,
 }
 
 impl Merged {
@@ -60,6 +63,14 @@ impl Merged {
         merged
     }
 
+    /// Takes away what conditions do not let count now.
+    pub(super) fn narrow(mut self, verdict: Verdict) -> Self {
+        self.narrowing.and(verdict.narrowing);
+        self.superuser &= verdict.superuser;
+        self.unmet = verdict.unmet;
+        self
+    }
+
     /// Adds the roles that roles bring along; what is denied goes, and brings nothing.
     pub(super) fn inherit(mut self, hierarchy: &Hierarchy) -> Result<Self, TooMany> {
         let narrowing = &self.narrowing;
@@ -88,6 +99,7 @@ impl Merged {
             tags: BTreeSet::new(),
             objects: self.objects,
             superuser: self.superuser && !self.denied,
+            unmet_conditions: self.unmet,
         })
     }
 }

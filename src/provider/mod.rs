@@ -10,6 +10,7 @@
 
 mod answer;
 mod cache;
+mod conditions;
 mod file;
 mod flight;
 mod hierarchy;
@@ -27,6 +28,7 @@ pub(crate) use self::redis::{Ears as RedisEars, Source as RedisSource, listen as
 pub use self::redis::{RedisPrefixes, RedisProvider};
 pub use answer::{ANSWER_ITEMS_MAX, Answer, ITEM_BYTES_MAX, ProviderError};
 pub use cache::Cached;
+pub use conditions::{Clock, Conditions, SystemClock};
 pub use file::FileProvider;
 pub use hierarchy::{Brings, Hierarchy, HierarchyError, LiveHierarchy};
 pub(crate) use listen::listen;

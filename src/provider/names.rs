@@ -35,7 +35,7 @@ pub(super) fn well_formed(permission: &str) -> bool {
 }
 
 /// A name without what people cannot see in it: one case, one Unicode form, nothing invisible.
-fn fold(name: &str) -> Cow<'_, str> {
+pub(super) fn fold(name: &str) -> Cow<'_, str> {
     if name
         .bytes()
         .all(|b| b.is_ascii_graphic() && !b.is_ascii_uppercase())
@@ -76,6 +76,12 @@ impl Narrowing {
     /// Takes a permission away, and with it every wildcard that covers it.
     pub(super) fn permission(&mut self, permission: &str) {
         self.permissions.insert(fold(permission).into_owned());
+    }
+
+    /// Takes away what the other takes away, too.
+    pub(super) fn and(&mut self, other: Self) {
+        self.roles.extend(other.roles);
+        self.permissions.extend(other.permissions);
     }
 
     /// Whether a role is left.

@@ -1,6 +1,7 @@
 //! [`Resolver`]: asks every provider, merges what they found, and keeps the principal only as long
 //! as no answer can have changed.
 
+use super::conditions::{Conditions, Span};
 use super::hierarchy::{LiveHierarchy, TooMany};
 use super::merge::Merged;
 use super::{Provider, ProviderError, Step};
@@ -18,6 +19,7 @@ const PRINCIPALS_MAX: u64 = 10_000;
 pub struct Resolver {
     providers: Vec<Arc<dyn Provider>>,
     hierarchy: Arc<LiveHierarchy>,
+    conditions: Arc<Conditions>,
     steps: Vec<Arc<dyn Step>>,
     /// A bound over all of it, whatever bounds the providers keep themselves.
     timeout: Duration,
@@ -28,15 +30,18 @@ pub struct Resolver {
 struct Kept {
     /// As long as no provider says otherwise ...
     generations: Vec<u64>,
-    /// ... and no answer has come to its end.
-    until: Option<Instant>,
+    /// ... and nothing has come to its end.
+    life: Life,
     principal: Arc<Principal>,
 }
 
-impl Kept {
-    fn holds(&self, generations: &[u64]) -> bool {
-        self.generations == generations && self.until.is_none_or(|until| Instant::now() < until)
-    }
+/// How long a principal stays as it is, if no provider says otherwise.
+#[derive(Debug, Clone, Copy, Default)]
+struct Life {
+    /// Until an answer it is made of ends by itself.
+    until: Option<Instant>,
+    /// While no condition can change its mind.
+    span: Span,
 }
 
 impl Resolver {
@@ -45,6 +50,7 @@ impl Resolver {
         Self {
             providers,
             hierarchy: Arc::default(),
+            conditions: Arc::default(),
             steps: Vec::new(),
             timeout,
             kept: Cache::new(PRINCIPALS_MAX),
@@ -55,6 +61,13 @@ impl Resolver {
     #[must_use]
     pub fn with_hierarchy(mut self, hierarchy: Arc<LiveHierarchy>) -> Self {
         self.hierarchy = hierarchy;
+        self
+    }
+
+    /// Sets the conditions under which roles and permissions count.
+    #[must_use]
+    pub fn with_conditions(mut self, conditions: Arc<Conditions>) -> Self {
+        self.conditions = conditions;
         self
     }
 
@@ -74,13 +87,13 @@ impl Resolver {
         // Taken before asking, so that what changes meanwhile is not kept.
         let generations = self.generations();
         let principal = match (generations, self.kept.get(caller.key())) {
-            (Some(now), Some(kept)) if kept.holds(&now) => Arc::clone(&kept.principal),
+            (Some(now), Some(kept)) if self.holds(&kept, &now) => Arc::clone(&kept.principal),
             (generations, _) => {
-                let (principal, until) = self.ask(caller).await?;
+                let (principal, life) = self.ask(caller).await?;
                 if let Some(generations) = generations {
                     let kept = Kept {
                         generations,
-                        until,
+                        life,
                         principal: Arc::clone(&principal),
                     };
                     self.kept.insert(Arc::clone(caller.key()), Arc::new(kept));
@@ -128,16 +141,21 @@ impl Resolver {
         providers.chain(steps).chain([hierarchy]).collect()
     }
 
-    /// The principal, and when an answer it is made of ends by itself.
-    async fn ask(&self, caller: &Caller) -> Result<(Arc<Principal>, Option<Instant>), Error> {
+    fn holds(&self, kept: &Kept, generations: &[u64]) -> bool {
+        kept.generations == generations
+            && kept.life.until.is_none_or(|until| Instant::now() < until)
+            && kept.life.span.holds(self.conditions.moment())
+    }
+
+    async fn ask(&self, caller: &Caller) -> Result<(Arc<Principal>, Life), Error> {
         let asking = self.ask_all(caller);
         tokio::time::timeout(self.timeout, asking)
             .await
             .unwrap_or_else(|_| Err(fault("all providers together", &ProviderError::Timeout)))
-            .map(|(principal, until)| (Arc::new(principal), until))
+            .map(|(principal, life)| (Arc::new(principal), life))
     }
 
-    async fn ask_all(&self, caller: &Caller) -> Result<(Principal, Option<Instant>), Error> {
+    async fn ask_all(&self, caller: &Caller) -> Result<(Principal, Life), Error> {
         let hierarchy = self.hierarchy.current();
         let mut answers = Vec::with_capacity(self.providers.len());
         let mut until: Option<Instant> = None;
@@ -150,7 +168,11 @@ impl Resolver {
             until = [until, answer.until].into_iter().flatten().min();
             answers.push((provider.name(), answer));
         }
-        let merged = Merged::new(answers);
+        let verdict = self
+            .conditions
+            .judge(caller, &answers, self.conditions.moment());
+        let span = verdict.span;
+        let merged = Merged::new(answers).narrow(verdict);
         let merged = merged.inherit(&hierarchy).map_err(too_many)?;
         let roles = merged.roles();
         let mut of_roles = BTreeSet::new();
@@ -169,7 +191,7 @@ impl Resolver {
             completed.map_err(|error| fault(step.name(), &error))?;
         }
         let principal = Principal::new(caller.login(), caller.user_id(), found);
-        Ok((principal, until))
+        Ok((principal, Life { until, span }))
     }
 }
 
