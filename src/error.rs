@@ -57,6 +57,8 @@ pub enum Reason {
     TooLarge,
     /// The session's transaction has failed; only ROLLBACK helps.
     TransactionFailed,
+    /// The token that proved who the session acts for has expired.
+    TokenExpired,
     /// Syntax PostgreSQL has and this gate does not let through (ctid, TABLESAMPLE, FOR UPDATE, ...).
     UnsupportedSyntax,
 }
@@ -82,6 +84,7 @@ impl Reason {
             Reason::TooComplex => "too_complex",
             Reason::TooLarge => "too_large",
             Reason::TransactionFailed => "transaction_failed",
+            Reason::TokenExpired => "token_expired",
             Reason::UnsupportedSyntax => "unsupported_syntax",
         }
     }
@@ -106,6 +109,7 @@ impl Reason {
             Reason::TooComplex => "54001",
             Reason::TooLarge => "54000",
             Reason::TransactionFailed => "25P02",
+            Reason::TokenExpired => "28000",
             Reason::UnsupportedSyntax => "0A000",
         }
     }

@@ -217,11 +217,11 @@ impl Gateway {
         text: &str,
         known: Known<'_>,
     ) -> Result<(Arc<Standing>, bool), Error> {
-        let token = self
-            .parts
-            .authenticator
-            .load()
-            .statement_token(caller, text)?;
+        // Before anything else: what an expired token proved is nobody's word any more.
+        not_expired(caller)?;
+        let authenticator = self.parts.authenticator.load_full();
+        authenticator.prepare_statement_token(text).await;
+        let token = authenticator.statement_token(caller, text)?;
         match (token, known) {
             (Some(token), _) => Ok((self.standing(&token, None).await?, true)),
             (
@@ -246,6 +246,7 @@ impl Gateway {
         caller: &Caller,
         known: Option<&Arc<Standing>>,
     ) -> Result<Arc<Standing>, Error> {
+        not_expired(caller)?;
         let resolver = self.parts.resolver.load_full();
         let principal = resolver.principal(caller).await?;
         let policy = self.parts.policy.load();
@@ -445,6 +446,14 @@ pub(crate) fn lacking(principal: &Principal, needed: &str) -> Option<Refusal> {
              refused."
         ))
     })
+}
+
+fn not_expired(caller: &Caller) -> Result<(), Refusal> {
+    if !caller.expired() {
+        return Ok(());
+    }
+    Err(Refusal::new(Reason::TokenExpired, "the token has expired")
+        .hint("Connect again with a fresh token."))
 }
 
 fn weight(bytes: usize) -> u32 {

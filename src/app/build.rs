@@ -4,11 +4,12 @@ use super::remote;
 use crate::audit::{AuditLog, AuditSettings};
 use crate::config::{self, AuditSink, CacheSettings, Config, ProviderKind};
 use crate::control::{Connector, Target, causes, client_tls};
+use crate::identity::{IdentitySettings, KeySource, Published};
 use crate::install::{self, LoginKind, Severity};
 use crate::policy::Policy;
 use crate::provider::{
-    Cached, Conditions, FileProvider, Hierarchy, LiveHierarchy, Provider, Reloadable, Resolver,
-    SqlProvider, Step, SystemClock, listen,
+    Cached, Conditions, FileProvider, Hierarchy, Jwks, JwtProvider, LiveHierarchy, Provider,
+    Reloadable, Resolver, SqlProvider, Step, SystemClock, listen,
 };
 use crate::upstream::{self, Pool, PoolOptions};
 use anyhow::{Context, bail};
@@ -223,6 +224,11 @@ pub async fn providers(settings: &[config::Provider]) -> anyhow::Result<Provider
                     .push(Arc::clone(&file) as Arc<dyn Reloadable>);
                 providers.all.push(file);
             }
+            ProviderKind::Jwt(claims) => {
+                providers
+                    .all
+                    .push(Arc::new(JwtProvider::new(name, claims.clone())));
+            }
             ProviderKind::Redis(settings) => {
                 let (asked, listener) = remote::redis(name, settings, &provider.cache)
                     .await
@@ -275,6 +281,26 @@ fn sql_provider(name: &str, settings: &config::SqlProvider, connector: Connector
         settings.pool_size,
         settings.timeout,
     )
+}
+
+/// Who may connect, with the published keys had once, so that a wrong address is found now. What `before`
+/// holds is used again where it is the same.
+pub(super) async fn identity(
+    config: &Config,
+    before: Option<&Arc<Jwks>>,
+) -> anyhow::Result<(IdentitySettings, Option<Arc<Jwks>>)> {
+    let mut identity = config.identity.clone();
+    let (Some(tokens), Some(settings)) = (&mut identity.tokens, &config.jwks) else {
+        return Ok((identity, None));
+    };
+    let jwks = match before {
+        Some(jwks) if jwks.settings() == settings => Arc::clone(jwks),
+        _ => Jwks::open(settings.clone())
+            .await
+            .context("tokens: the published keys cannot be had")?,
+    };
+    tokens.published = Published::by(Arc::clone(&jwks) as Arc<dyn KeySource>);
+    Ok((identity, Some(jwks)))
 }
 
 /// Refuses to serve when an upstream login could do harm.

@@ -74,9 +74,8 @@ pub async fn serve_at(
     let providers = permissions(&config).await?;
     build::posture(&config).await?;
     let policy = Arc::new(ArcSwap::from_pointee(build::policy(&config).await?));
-    let authenticator = Arc::new(ArcSwap::from_pointee(Authenticator::new(
-        config.identity.clone(),
-    )));
+    let (identity, jwks) = build::identity(&config, None).await?;
+    let authenticator = Arc::new(ArcSwap::from_pointee(Authenticator::new(identity)));
     let resolver = Arc::new(ArcSwap::from_pointee(providers.resolver()));
     let (pool, superuser_pool) = build::pools(&config)?;
     let gateway = Arc::new(Gateway::new(Parts {
@@ -104,7 +103,7 @@ pub async fn serve_at(
         clients: listener.local_addr()?,
         admin: door.as_ref().map(admin::Door::address).transpose()?,
     };
-    let reloader = Reloader::new(config, policy, authenticator, resolver, providers)?;
+    let reloader = Reloader::new(config, policy, authenticator, resolver, providers, jwks)?;
     let reloading = AbortOnDrop(tokio::spawn(reloader.run()).abort_handle());
     addresses.announce(tls.is_some());
     ready(addresses);

@@ -5,7 +5,7 @@ use super::build::{self, Providers};
 use crate::config::{AuditSink, Config};
 use crate::identity::Authenticator;
 use crate::policy::Policy;
-use crate::provider::Resolver;
+use crate::provider::{Jwks, Resolver};
 use arc_swap::ArcSwap;
 use notify::Watcher;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +32,8 @@ pub(super) struct Reloader {
     authenticator: Arc<ArcSwap<Authenticator>>,
     resolver: Arc<ArcSwap<Resolver>>,
     providers: Providers,
+    /// The published keys in force.
+    jwks: Option<Arc<Jwks>>,
     /// The last reload of the views failed: try again although no file changes, since the database may.
     policy_broken: bool,
     hangup: Signal,
@@ -48,6 +50,7 @@ impl Reloader {
         authenticator: Arc<ArcSwap<Authenticator>>,
         resolver: Arc<ArcSwap<Resolver>>,
         providers: Providers,
+        jwks: Option<Arc<Jwks>>,
     ) -> std::io::Result<Self> {
         let (changed, changes) = mpsc::channel(1);
         let watcher = notify::recommended_watcher(move |_event| {
@@ -63,6 +66,7 @@ impl Reloader {
             authenticator,
             resolver,
             providers,
+            jwks,
             policy_broken: false,
             hangup: signal(SignalKind::hangup())?,
             changes,
@@ -195,9 +199,19 @@ impl Reloader {
                 return;
             }
         };
+        let (identity, jwks) = match build::identity(&config, self.jwks.as_ref()).await {
+            Ok(identity) => identity,
+            Err(error) => {
+                tracing::error!(
+                    "CONFIGURATION NOT RELOADED, the last good one stays in force: {error:#}"
+                );
+                return;
+            }
+        };
         self.resolver.store(Arc::new(providers.resolver()));
         self.providers = providers;
-        let authenticator = self.authenticator.load().reloaded(config.identity.clone());
+        let authenticator = self.authenticator.load().reloaded(identity);
+        self.jwks = jwks;
         self.authenticator.store(Arc::new(authenticator));
         // What the running parts were made with stays what the configuration says of them.
         config.listen = self.config.listen;

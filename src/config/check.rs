@@ -163,6 +163,37 @@ impl Check {
         path
     }
 
+    /// An address to fetch from: https, or http on this machine; without a password in it, which would end
+    /// up in logs.
+    pub(super) fn url(&mut self, key: &str, text: &str) -> Option<String> {
+        let hint = "Write it as https://id.example.com/path; http:// only for 127.0.0.1, [::1] and localhost.";
+        let Ok(url) = url::Url::parse(text) else {
+            self.problem(key, "is not an address", hint);
+            return None;
+        };
+        let near = match url.host() {
+            Some(url::Host::Domain(name)) => name == "localhost",
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        };
+        let wrong = match url.scheme() {
+            "https" if url.host().is_some() => None,
+            "http" if near => None,
+            "http" => Some("would be fetched in clear"),
+            _ => Some("is not an https address"),
+        };
+        if let Some(says) = wrong {
+            self.problem(key, says, hint);
+            return None;
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            self.problem(key, "has a user name or password in it", hint);
+            return None;
+        }
+        Some(url.into())
+    }
+
     /// A secret by value, `env:NAME` or `file:PATH`.
     pub(super) fn secret(
         &mut self,

@@ -1,18 +1,19 @@
-//! Logins, tokens and the statement token: `[logins]`, `[tokens]`, `[statement_token]`.
+//! Logins and the statement token: `[logins]`, `[statement_token]`.
 
 use super::check::{Check, join};
-use super::raw;
+use super::{JwksSettings, raw, tokens};
 use crate::identity::{
-    ApiKey, IdentitySettings, Login, Proof, ScramVerifier, StatementToken, TokenAlgorithm,
-    TokenKey, TokenVerifier, valid_name,
+    ApiKey, IdentitySettings, Login, Proof, ScramVerifier, StatementToken, valid_name,
 };
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
-use std::time::Duration;
 use toml::Table;
 
-pub(super) fn identity(check: &mut Check, top: &mut Table) -> IdentitySettings {
-    let (tokens, token_requires_tls) = tokens(check, top);
+pub(super) fn identity(
+    check: &mut Check,
+    top: &mut Table,
+) -> (IdentitySettings, Option<JwksSettings>) {
+    let (tokens, token_requires_tls, jwks) = tokens::tokens(check, top);
     let mut logins = BTreeMap::new();
     let mut api_keys: BTreeMap<String, ApiKey> = BTreeMap::new();
     let mut section = check.table(top, "", "logins").unwrap_or_default();
@@ -64,13 +65,14 @@ pub(super) fn identity(check: &mut Check, top: &mut Table) -> IdentitySettings {
         );
     }
     let statement_token = statement_token(check, top, &logins, tokens.is_some());
-    IdentitySettings {
+    let settings = IdentitySettings {
         logins,
         tokens,
         token_requires_tls,
         statement_token,
         api_keys,
-    }
+    };
+    (settings, jwks)
 }
 
 /// The key a service login may show over HTTP, beside its way to prove itself on the wire.
@@ -160,92 +162,6 @@ fn proof(check: &mut Check, path: &str, raw: raw::Login) -> Option<Proof> {
             None
         }
     }
-}
-
-fn tokens(check: &mut Check, top: &mut Table) -> (Option<TokenVerifier>, bool) {
-    let Some(mut table) = check.table(top, "", "tokens") else {
-        return (None, true);
-    };
-    let entries = check.tables(&mut table, "tokens", "keys");
-    let raw: raw::Tokens = check.section("tokens", table);
-    let audience = check.required(
-        "tokens.audience",
-        raw.audience.filter(|audience| !audience.is_empty()),
-        "Name this gate, such as \"rowgate\", so that a token made for another service is refused.",
-    );
-    let leeway = check.within("tokens.leeway_s", raw.leeway_s, 30, 0, 300);
-    let lifetime = check.within(
-        "tokens.lifetime_s_max",
-        raw.lifetime_s_max,
-        3_600,
-        1,
-        31_536_000,
-    );
-    let mut keys: Vec<TokenKey> = Vec::new();
-    for (index, entry) in entries.into_iter().enumerate() {
-        let path = format!("tokens.keys[{index}]");
-        if let Some(key) = token_key(check, &path, entry) {
-            if keys.iter().any(|known| known.id() == key.id()) {
-                check.problem(
-                    join(&path, "id"),
-                    "is another key's too",
-                    "Give each key its own id, the token's `kid`.",
-                );
-            }
-            keys.push(key);
-        }
-    }
-    if keys.is_empty() {
-        check.problem(
-            "tokens.keys",
-            "has no usable key",
-            "Add [[tokens.keys]] with algorithm and secret or public_key.",
-        );
-    }
-    let verifier = audience
-        .filter(|_| !keys.is_empty())
-        .map(|audience| TokenVerifier {
-            keys,
-            issuer: raw.issuer,
-            audience,
-            leeway: Duration::from_secs(leeway),
-            lifetime_max: Duration::from_secs(lifetime),
-        });
-    (verifier, raw.require_tls.unwrap_or(true))
-}
-
-fn token_key(check: &mut Check, path: &str, table: Table) -> Option<TokenKey> {
-    let raw: raw::TokenKey = check.section(path, table);
-    let key = join(path, "algorithm");
-    let hint = "Choose HS256, RS256, ES256 or EdDSA; each key serves exactly one.";
-    let name = check.required(key.clone(), raw.algorithm, hint)?;
-    let Some(algorithm) = TokenAlgorithm::parse(&name) else {
-        check.problem(
-            key,
-            format!("\"{name}\" is not an algorithm this gate accepts"),
-            hint,
-        );
-        return None;
-    };
-    let (field, material, other) = match algorithm {
-        TokenAlgorithm::Hs256 => ("secret", raw.secret, raw.public_key),
-        _ => ("public_key", raw.public_key, raw.secret),
-    };
-    let field = join(path, field);
-    if other.is_some() {
-        check.problem(path, format!("takes only {field} with {name}"), hint);
-    }
-    let material = check.required(field.clone(), material, "Give it as env:NAME or file:PATH.")?;
-    let material = check.secret(&field, Some(material))?;
-    TokenKey::new(raw.id, algorithm, &material)
-        .map_err(|error| {
-            check.problem(
-                field,
-                error,
-                "HS256 takes a long random secret, the others a public key as PEM.",
-            )
-        })
-        .ok()
 }
 
 fn statement_token(

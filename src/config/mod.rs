@@ -12,6 +12,9 @@ mod sections;
 mod tags;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_published;
+mod tokens;
 mod tuples;
 
 pub use admin::{Admin, AdminTable, AdminTables};
@@ -23,10 +26,11 @@ pub use hierarchy::Hierarchy;
 pub use providers::{RedisMode, RedisProvider};
 pub use tags::{TagTable, Tags};
 
-use crate::identity::IdentitySettings;
+use crate::identity::{ClaimPath, IdentitySettings};
 use crate::limits::Limits;
 use crate::tuples::Tuples;
 use secrecy::SecretString;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -49,6 +53,8 @@ pub struct Config {
     pub views: PathBuf,
     /// Who may connect, and how they prove it.
     pub identity: IdentitySettings,
+    /// Keys for tokens that somebody publishes.
+    pub jwks: Option<JwksSettings>,
     /// Where roles and permissions come from, in order.
     pub providers: Vec<Provider>,
     /// What roles and permissions bring along.
@@ -134,6 +140,35 @@ pub enum UpstreamTls {
     },
 }
 
+/// Keys for tokens that somebody publishes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JwksSettings {
+    /// Where they are.
+    pub source: JwksSource,
+    /// How often they are looked for.
+    pub refresh: Duration,
+    /// Shortest time between two looks because a token names an unknown key.
+    pub retry_min: Duration,
+    /// How long the last good ones serve when no new ones can be had.
+    pub stale_max: Duration,
+    /// How long a look may take.
+    pub timeout: Duration,
+}
+
+/// Where published keys are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JwksSource {
+    /// A file.
+    File(PathBuf),
+    /// An address; https, or http on this machine.
+    Url {
+        /// The address.
+        url: String,
+        /// PEM file with the roots to trust instead of the system's.
+        ca: Option<PathBuf>,
+    },
+}
+
 /// One entry of `[[providers]]`.
 #[derive(Debug, Clone)]
 pub struct Provider {
@@ -173,10 +208,29 @@ pub enum ProviderKind {
         /// How long the last good content may serve after the file became unreadable.
         stale_max: Duration,
     },
+    /// Claims of the token that proved the session.
+    Jwt(JwtClaims),
     /// Sets in a Redis.
     Redis(Box<RedisProvider>),
     /// Queries on the customer's own tables.
     Sql(Box<SqlProvider>),
+}
+
+/// Which claims the `jwt` provider reads.
+#[derive(Debug, Clone, Default)]
+pub struct JwtClaims {
+    /// Roles: a list of texts, or one text that is one role.
+    pub roles: Vec<ClaimPath>,
+    /// Permissions: a list of texts, or one text with spaces between them.
+    pub permissions: Vec<ClaimPath>,
+    /// Groups, for the attribute `groups`: a list of texts, or one text that is one group.
+    pub groups: Vec<ClaimPath>,
+    /// E-mail address, for the attribute `email`: a text.
+    pub email: Option<ClaimPath>,
+    /// Says whether the e-mail address is the user's: unless it is true, the address does not count.
+    pub email_verified: Option<ClaimPath>,
+    /// Attributes by name: a text, a number, true or false, or a list of these.
+    pub attributes: BTreeMap<String, ClaimPath>,
 }
 
 /// The `sql` provider's settings.

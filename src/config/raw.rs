@@ -2,6 +2,7 @@
 
 use secrecy::SecretString;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -57,6 +58,35 @@ pub(super) struct Tokens {
     pub(super) leeway_s: Option<u64>,
     pub(super) lifetime_s_max: Option<u64>,
     pub(super) require_tls: Option<bool>,
+    pub(super) user_claim: Option<String>,
+    pub(super) jwks_url: Option<String>,
+    pub(super) jwks_file: Option<String>,
+    pub(super) jwks_ca: Option<String>,
+    pub(super) jwks_refresh_s: Option<u64>,
+    pub(super) jwks_retry_s: Option<u64>,
+    pub(super) jwks_stale_s_max: Option<u64>,
+    pub(super) jwks_timeout_ms: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct JwtProvider {
+    pub(super) name: Option<String>,
+    pub(super) roles: Option<Paths>,
+    pub(super) permissions: Option<Paths>,
+    pub(super) groups: Option<Paths>,
+    pub(super) email: Option<String>,
+    pub(super) email_verified: Option<String>,
+    pub(super) require_email_verified: Option<bool>,
+    pub(super) attributes: Option<BTreeMap<String, String>>,
+}
+
+/// One or several.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Paths {
+    One(String),
+    Several(Vec<String>),
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -56,8 +56,9 @@ pub(super) fn read(text: &str, path: &Path) -> Result<Config, Vec<Problem>> {
     };
     let tls = tls(&mut check, &mut top);
     let upstream = upstream(&mut check, &mut top);
-    let identity = logins::identity(&mut check, &mut top);
-    let providers = providers::providers(&mut check, &mut top, upstream.as_ref());
+    let (identity, jwks) = logins::identity(&mut check, &mut top);
+    let tokens = identity.tokens.is_some();
+    let providers = providers::providers(&mut check, &mut top, upstream.as_ref(), tokens);
     let hierarchy = hierarchy::hierarchy(&mut check, &mut top);
     let tags = tags::tags(&mut check, &mut top, upstream.as_ref());
     let tuples = tuples::tuples(&mut check, &mut top);
@@ -88,6 +89,7 @@ pub(super) fn read(text: &str, path: &Path) -> Result<Config, Vec<Problem>> {
                 enforcement,
                 views,
                 identity,
+                jwks,
                 providers,
                 hierarchy,
                 tags,

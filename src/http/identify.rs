@@ -35,6 +35,7 @@ pub async fn identify(
     let shown = shown(headers)?;
     let signed = matches!(shown, Shown::Token { .. });
     wait(authenticator.shown_delay(&shown, peer.address)).await?;
+    authenticator.prepare_shown(&shown).await;
     let caller = authenticator
         .accept_shown(&shown, peer.tls, peer.address)
         .map_err(Problem::from)?;

@@ -165,7 +165,7 @@ impl From<Fault> for Problem {
 
 fn refusal_status(reason: Reason) -> StatusCode {
     match reason {
-        Reason::AuthenticationFailed => StatusCode::UNAUTHORIZED,
+        Reason::AuthenticationFailed | Reason::TokenExpired => StatusCode::UNAUTHORIZED,
         Reason::NotAuthorized => StatusCode::FORBIDDEN,
         Reason::TooComplex | Reason::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Reason::CastNotAllowed

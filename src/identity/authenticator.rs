@@ -162,6 +162,27 @@ impl Authenticator {
             .map_err(|why| self.refuse(opening, &why))
     }
 
+    /// To be awaited before [`Authenticator::accept_password`]: a token signed with a key that was published
+    /// only now makes the published keys be looked for. Bounded in time, and seldom.
+    pub async fn prepare_password(&self, opening: &Opening, password: &SecretString) {
+        let shows_tokens = self
+            .meant(opening)
+            .is_ok_and(|meant| meant.entry.verifier.is_none());
+        if let (Some(tokens), true) = (&self.tokens, shows_tokens) {
+            tokens.prepare(password.expose_secret()).await;
+        }
+    }
+
+    /// To be awaited before [`Authenticator::statement_token`], for the same reason.
+    pub async fn prepare_statement_token(&self, text: &str) {
+        if self.statement_token.enabled
+            && let Some(tokens) = &self.tokens
+            && let Leading::Token(token) = leading_token(text)
+        {
+            tokens.prepare(token).await;
+        }
+    }
+
     /// The caller, from a token sent as the password ([`Challenge::Cleartext`]).
     ///
     /// # Errors
@@ -207,13 +228,16 @@ impl Authenticator {
             .get(caller.login())
             .is_some_and(|entry| entry.login.superuser);
         match tokens.verify(token) {
-            Ok(token) => Ok(Some(Caller::new(
-                caller.login(),
-                &token.subject,
-                token.claims,
-                caller.network_address(),
-                superuser,
-            ))),
+            Ok(token) => {
+                let proved = Caller::new(
+                    caller.login(),
+                    &token.subject,
+                    token.claims,
+                    caller.network_address(),
+                    superuser,
+                );
+                Ok(Some(proved.until(token.expires)))
+            }
             Err(why) => {
                 tracing::warn!(login = caller.login(), %why, "statement token refused");
                 Err(statement_refusal("the statement's token was not accepted"))
@@ -296,13 +320,14 @@ impl Authenticator {
         if token.subject != delegate {
             return Err(Why::OtherSubject);
         }
-        Ok(Caller::new(
+        let proved = Caller::new(
             meant.login,
             delegate,
             token.claims,
             Some(opening.peer.ip()),
             meant.entry.login.superuser,
-        ))
+        );
+        Ok(proved.until(token.expires))
     }
 
     /// What an unknown user is shown: always the same for the same name, so that asking twice tells

@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// What a connection says about itself before it has proved anything.
 #[derive(Debug, Clone)]
@@ -38,6 +39,8 @@ pub struct Caller {
     claims: BTreeMap<String, serde_json::Value>,
     network_address: Option<IpAddr>,
     may_be_superuser: bool,
+    /// When what proved it has expired.
+    expires: Option<SystemTime>,
 }
 
 impl Caller {
@@ -64,7 +67,21 @@ impl Caller {
             claims,
             network_address,
             may_be_superuser,
+            expires: None,
         }
+    }
+
+    /// The same, proved by a token that expires.
+    #[must_use]
+    pub(super) fn until(mut self, expires: SystemTime) -> Self {
+        self.expires = Some(expires);
+        self
+    }
+
+    /// Whether the token that proved it has expired: then it is nobody any more.
+    pub fn expired(&self) -> bool {
+        self.expires
+            .is_some_and(|expires| expires <= SystemTime::now())
     }
 
     /// A caller nobody proved to be: for the operator's own commands (`explain`, `describe`) and for

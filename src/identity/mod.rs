@@ -6,7 +6,11 @@
 
 mod authenticator;
 mod caller;
+mod claim;
+mod jwks;
 mod principal;
+#[cfg(test)]
+mod published_tests;
 mod scram;
 mod settings;
 mod shown;
@@ -17,6 +21,8 @@ mod token;
 
 pub use authenticator::{Authenticator, Challenge};
 pub use caller::{Caller, Opening};
+pub use claim::{ClaimPath, NoSuchPath};
+pub use jwks::{JWKS_BYTES_MAX, KeySource, Published, parse_jwks};
 pub use principal::{Findings, Principal};
 pub use scram::ScramVerifier;
 pub use settings::{IdentitySettings, Login, NAME_BYTES_MAX, Proof, StatementToken, valid_name};

@@ -72,6 +72,14 @@ impl Authenticator {
         self.throttle.delay(peer.ip(), throttled_as(shown))
     }
 
+    /// To be awaited before [`Authenticator::accept_shown`]: a token signed with a key that was published
+    /// only now makes the published keys be looked for. Bounded in time, and seldom.
+    pub async fn prepare_shown(&self, shown: &Shown) {
+        if let (Some(tokens), Shown::Token { token, .. }) = (&self.tokens, shown) {
+            tokens.prepare(token.expose_secret()).await;
+        }
+    }
+
     /// The caller a request's credentials prove.
     ///
     /// # Errors
@@ -119,13 +127,14 @@ impl Authenticator {
         };
         let tokens = self.tokens.as_ref().ok_or(Why::WrongProof)?;
         let token = tokens.verify(token.expose_secret())?;
-        Ok(Caller::new(
+        let proved = Caller::new(
             name,
             &token.subject,
             token.claims,
             Some(peer.ip()),
             entry.login.superuser,
-        ))
+        );
+        Ok(proved.until(token.expires))
     }
 
     fn by_key(

@@ -64,6 +64,8 @@ fn settings() -> IdentitySettings {
                 key("e", TokenAlgorithm::Es256, EC_PUBLIC),
                 key("d", TokenAlgorithm::EdDsa, ED_PUBLIC),
             ],
+            published: Published::default(),
+            user_claim: ClaimPath::parse("sub").unwrap(),
             issuer: Some("issuer".to_owned()),
             audience: "rowgate".to_owned(),
             leeway: Duration::from_secs(30),

@@ -3,6 +3,8 @@
 //! Each key is bound to one algorithm when it is configured, so a token cannot choose how its key is
 //! used: `alg: none` and an HMAC made with a public key have nothing to verify against.
 
+use super::claim::ClaimPath;
+use super::jwks::Published;
 use super::settings::valid_name;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use secrecy::{ExposeSecret, SecretString};
@@ -98,6 +100,43 @@ impl TokenKey {
         Ok(Self { id, algorithm, key })
     }
 
+    /// An RSA key for RS256, from its parts as base64url.
+    pub(super) fn of_rsa(
+        id: Option<String>,
+        modulus: &str,
+        exponent: &str,
+    ) -> Result<Self, &'static str> {
+        let key = DecodingKey::from_rsa_components(modulus, exponent);
+        Self::of(id, TokenAlgorithm::Rs256, key)
+    }
+
+    /// A point on P-256 for ES256, from its parts as base64url.
+    pub(super) fn of_ec(id: Option<String>, x: &str, y: &str) -> Result<Self, &'static str> {
+        Self::of(
+            id,
+            TokenAlgorithm::Es256,
+            DecodingKey::from_ec_components(x, y),
+        )
+    }
+
+    /// An Ed25519 key for EdDSA, as base64url.
+    pub(super) fn of_ed(id: Option<String>, x: &str) -> Result<Self, &'static str> {
+        Self::of(
+            id,
+            TokenAlgorithm::EdDsa,
+            DecodingKey::from_ed_components(x),
+        )
+    }
+
+    fn of(
+        id: Option<String>,
+        algorithm: TokenAlgorithm,
+        key: jsonwebtoken::errors::Result<DecodingKey>,
+    ) -> Result<Self, &'static str> {
+        let key = key.map_err(|_| "is not a key of its kind")?;
+        Ok(Self { id, algorithm, key })
+    }
+
     /// The key's `kid`.
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
@@ -107,8 +146,12 @@ impl TokenKey {
 /// Which signed tokens are accepted.
 #[derive(Debug, Clone)]
 pub struct TokenVerifier {
-    /// The keys; a token that names one (`kid`) is checked with that one only.
+    /// The configured keys; a token that names one (`kid`) is checked with that one only.
     pub keys: Vec<TokenKey>,
+    /// Keys that somebody publishes; of two with the same id the configured one counts.
+    pub published: Published,
+    /// Which claim is the user id: `sub`, unless told otherwise.
+    pub user_claim: ClaimPath,
     /// `iss` must be this.
     pub issuer: Option<String>,
     /// `aud` must contain this.
@@ -124,6 +167,8 @@ pub struct TokenVerifier {
 pub(super) struct Token {
     pub(super) subject: String,
     pub(super) claims: BTreeMap<String, Value>,
+    /// When it has expired, skew allowed for.
+    pub(super) expires: SystemTime,
 }
 
 /// Why a token was not accepted: for the log, never for the caller.
@@ -149,7 +194,7 @@ pub(super) enum TokenError {
     NotYet,
     #[error("the token's signature does not fit")]
     Signature,
-    #[error("the token's `sub` is missing, not a string, or not a name")]
+    #[error("the token's claim for the user id is missing, not a string, or not a name")]
     Subject,
 }
 
@@ -163,12 +208,16 @@ impl TokenVerifier {
         if header.crit.is_some() {
             return Err(TokenError::Critical);
         }
-        let key = self.key(header.kid.as_deref(), header.alg)?;
+        let published = self.published.keys();
+        let key = self.key(published.as_deref(), header.kid.as_deref(), header.alg)?;
         let mut validation = Validation::new(key.algorithm.jws());
         validation.leeway = self.leeway.as_secs();
         validation.validate_nbf = true;
         validation.set_audience(&[&self.audience]);
-        validation.set_required_spec_claims(&["exp", "aud", "sub"]);
+        validation.set_required_spec_claims(&["exp", "aud"]);
+        if self.user_claim.is("sub") {
+            validation.required_spec_claims.insert("sub".to_owned());
+        }
         if let Some(issuer) = &self.issuer {
             validation.set_issuer(&[issuer]);
             validation.required_spec_claims.insert("iss".to_owned());
@@ -176,25 +225,56 @@ impl TokenVerifier {
         let claims = decode::<BTreeMap<String, Value>>(token, &key.key, &validation)
             .map_err(|error| reason(&error))?
             .claims;
-        self.check_life(&claims)?;
-        match claims.get("sub") {
-            Some(Value::String(subject)) if valid_name(subject) => Ok(Token {
+        let expires = self.check_life(&claims)?;
+        match self.user_claim.find(&claims) {
+            Ok(Some(Value::String(subject))) if valid_name(subject) => Ok(Token {
                 subject: subject.clone(),
                 claims,
+                expires,
             }),
             _ => Err(TokenError::Subject),
         }
     }
 
+    /// Looks for new published keys when the token names one that is not known yet. Nothing in the token
+    /// says where.
+    pub(super) async fn prepare(&self, token: &str) {
+        let Some(published) = self.published.keys() else {
+            return;
+        };
+        if token.len() > TOKEN_BYTES_MAX {
+            return;
+        }
+        let Ok(header) = decode_header(token) else {
+            return;
+        };
+        let key = self.key(Some(&published), header.kid.as_deref(), header.alg);
+        let unknown = match key {
+            Ok(_) => false,
+            Err(TokenError::Key) => true,
+            // Without an id the algorithm has to say which; a new key may be of another kind.
+            Err(_) => header.kid.is_none(),
+        };
+        if unknown {
+            self.published.renew().await;
+        }
+    }
+
     /// The one key a header points to. A header without `kid` is served only where the algorithm
     /// leaves one choice; then the key's own `kid` need not be named.
-    fn key(&self, id: Option<&str>, algorithm: Algorithm) -> Result<&TokenKey, TokenError> {
+    fn key<'a>(
+        &'a self,
+        published: Option<&'a [TokenKey]>,
+        id: Option<&str>,
+        algorithm: Algorithm,
+    ) -> Result<&'a TokenKey, TokenError> {
+        let all = || self.keys.iter().chain(published.unwrap_or_default());
         if let Some(id) = id {
-            let key = self.keys.iter().find(|key| key.id.as_deref() == Some(id));
+            let key = all().find(|key| key.id.as_deref() == Some(id));
             let key = match (key, self.keys.as_slice()) {
                 (Some(key), _) => key,
                 // A single key without an id: the issuer's naming does not matter.
-                (None, [only]) if only.id.is_none() => only,
+                (None, [only]) if only.id.is_none() && published.is_none() => only,
                 (None, _) => return Err(TokenError::Key),
             };
             return if key.algorithm.jws() == algorithm {
@@ -203,10 +283,7 @@ impl TokenVerifier {
                 Err(TokenError::Algorithm)
             };
         }
-        let mut fitting = self
-            .keys
-            .iter()
-            .filter(|key| key.algorithm.jws() == algorithm);
+        let mut fitting = all().filter(|key| key.algorithm.jws() == algorithm);
         match (fitting.next(), fitting.next()) {
             (Some(key), None) => Ok(key),
             (None, _) => Err(TokenError::Algorithm),
@@ -214,8 +291,9 @@ impl TokenVerifier {
         }
     }
 
-    /// `iat` not in the future and `exp` not too far: a stolen token must not serve for years.
-    fn check_life(&self, claims: &BTreeMap<String, Value>) -> Result<(), TokenError> {
+    /// `iat` not in the future and `exp` not too far: a stolen token must not serve for years. Returns when
+    /// it has expired, skew allowed for.
+    fn check_life(&self, claims: &BTreeMap<String, Value>) -> Result<SystemTime, TokenError> {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0.0, |now| now.as_secs_f64());
@@ -233,7 +311,10 @@ impl TokenVerifier {
         if expires - issued.unwrap_or(now) > self.lifetime_max.as_secs_f64() + leeway {
             return Err(TokenError::Lifetime);
         }
-        Ok(())
+        Duration::try_from_secs_f64(expires + leeway)
+            .ok()
+            .and_then(|since| UNIX_EPOCH.checked_add(since))
+            .ok_or(TokenError::Malformed)
     }
 }
 

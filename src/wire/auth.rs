@@ -53,6 +53,7 @@ pub(super) async fn authenticate(
             };
             let password = password.ok_or_else(|| Told::violation("invalid password packet"))?;
             let password = SecretString::from(password.to_owned());
+            authenticator.prepare_password(opening, &password).await;
             Ok(authenticator.accept_password(opening, &password)?)
         }
         Challenge::Scram(verifier) => {

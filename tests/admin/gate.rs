@@ -183,6 +183,8 @@ fn logins(config: &mut Config) {
     identity.api_keys.insert("n8n".to_owned(), key);
     identity.tokens = Some(TokenVerifier {
         keys: vec![TokenKey::new(None, TokenAlgorithm::Hs256, &SECRET.into()).unwrap()],
+        published: rowgate::identity::Published::default(),
+        user_claim: rowgate::identity::ClaimPath::parse("sub").unwrap(),
         issuer: None,
         audience: "rowgate".to_owned(),
         leeway: Duration::ZERO,

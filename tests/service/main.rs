@@ -22,7 +22,9 @@ mod support;
 
 use rowgate::config::{AuditSink, CacheSettings, Enforcement, Provider, ProviderKind};
 use rowgate::demo::Setup;
-use rowgate::identity::{Login, Proof, TokenAlgorithm, TokenKey, TokenVerifier};
+use rowgate::identity::{
+    ClaimPath, Login, Proof, Published, TokenAlgorithm, TokenKey, TokenVerifier,
+};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -90,6 +92,8 @@ fn more_logins(config: &mut rowgate::config::Config) {
         .insert("agent".to_owned(), login(Proof::Token, false));
     identity.tokens = Some(TokenVerifier {
         keys: vec![TokenKey::new(None, TokenAlgorithm::Hs256, &SECRET.into()).unwrap()],
+        published: Published::default(),
+        user_claim: ClaimPath::parse("sub").unwrap(),
         issuer: None,
         audience: "rowgate".to_owned(),
         leeway: Duration::ZERO,

@@ -1,9 +1,11 @@
 //! Where roles and permissions come from: `[[providers]]`, one file a kind.
 
 mod file;
+mod jwt;
 mod redis;
 mod sql;
 
+pub(super) use self::jwt::claim_path;
 use self::redis::provider as redis_provider;
 pub use self::redis::{RedisMode, RedisProvider};
 
@@ -17,6 +19,7 @@ pub(super) fn providers(
     check: &mut Check,
     top: &mut Table,
     upstream: Option<&Upstream>,
+    tokens: bool,
 ) -> Vec<Provider> {
     let mut providers = Vec::new();
     let mut names = BTreeSet::new();
@@ -25,7 +28,7 @@ pub(super) fn providers(
         let kind = table.remove("kind");
         let kind = kind.as_ref().and_then(toml::Value::as_str).unwrap_or("");
         // These read from memory: there is nothing a cache could spare.
-        let cache = if matches!(kind, "file") {
+        let cache = if matches!(kind, "file" | "jwt") {
             CacheSettings::default()
         } else {
             cache(check, &path, &mut table)
@@ -33,12 +36,13 @@ pub(super) fn providers(
         let provider = match kind {
             "file" => file::provider(check, &path, table),
             "redis" => redis_provider(check, &path, table, &cache),
+            "jwt" => jwt::provider(check, &path, table, tokens),
             "sql" => sql::provider(check, &path, table, &cache, upstream),
             _ => {
                 check.problem(
                     join(&path, "kind"),
                     "is missing or not a kind of provider",
-                    "Choose \"file\", \"redis\" or \"sql\".",
+                    "Choose \"file\", \"jwt\", \"redis\" or \"sql\".",
                 );
                 None
             }
