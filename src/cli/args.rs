@@ -168,6 +168,7 @@ Examples:
   rowgate demo                                    everything in a temporary folder, gone after Ctrl-C
   rowgate demo --data ./demo                      keep the database; the next start uses it again
   rowgate demo --listen 127.0.0.1:0               any free port
+  rowgate demo --example examples/tags            another example: its data, views and configuration
   PG_BINDIR=/usr/lib/postgresql/16/bin rowgate demo
                                                   this PostgreSQL and no other
 
@@ -180,6 +181,10 @@ pub(super) struct Demo {
     /// Keep the data in this folder
     #[arg(long, value_name = "FOLDER")]
     pub data: Option<PathBuf>,
+    /// Demonstrate this folder instead: fixtures/*.sql, views/, rowgate.toml (laid over the demo's own) and
+    /// try.sql; each may be missing
+    #[arg(long, value_name = "FOLDER")]
+    pub example: Option<PathBuf>,
     /// Permission views to use instead of the example's
     #[arg(long, value_name = "FOLDER")]
     pub views: Option<PathBuf>,

@@ -7,12 +7,14 @@ mod cluster;
 mod example;
 mod folder;
 mod run;
+mod scenario;
 mod setup;
 
 pub use binaries::find_binaries;
 pub use cluster::{Cluster, ClusterOptions};
 pub use example::{DATA, MILLION, SCHEMA, VIEWS};
 pub use run::run;
+pub use scenario::Scenario;
 pub use setup::{DemoError, PASSWORD, Setup, USERS, prepare, write_views};
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
 //! `rowgate demo`: cluster, example, gate, and the lines to paste.
 
+use super::scenario::Scenario;
 use super::setup::{CONFIG_FILE, DemoError, PASSWORD, Setup, USERS, prepare};
 use super::{Cluster, ClusterOptions};
 use crate::app;
@@ -97,7 +98,14 @@ async fn serve(
     };
     if let Ok(address) = address {
         let seconds = started.elapsed().as_secs_f32();
-        let text = welcome(address, &database, seconds, &folder).await;
+        let text = welcome(
+            address,
+            &database,
+            seconds,
+            &folder,
+            setup.scenario.as_ref(),
+        )
+        .await;
         say(out, &text)?;
     }
     tokio::select! {
@@ -109,7 +117,14 @@ async fn serve(
 }
 
 /// The text a person sees when clients can connect; the answers are asked of the gate itself.
-async fn welcome(address: SocketAddr, database: &str, seconds: f32, folder: &Path) -> String {
+async fn welcome(
+    address: SocketAddr,
+    database: &str,
+    seconds: f32,
+    folder: &Path,
+    scenario: Option<&Scenario>,
+) -> String {
+    let (users, statements) = shown(scenario);
     let mut text = String::new();
     let (host, port) = (address.ip(), address.port());
     // Writing to a String cannot fail.
@@ -118,22 +133,19 @@ async fn welcome(address: SocketAddr, database: &str, seconds: f32, folder: &Pat
         "\nReady in {seconds:.1} s. Rowgate listens on {address}; paste into another terminal:\n"
     )
     .ok();
-    for (user, who) in USERS {
+    for (user, password, who) in &users {
         writeln!(
             text,
-            "  PGPASSWORD={PASSWORD} psql -h {host} -p {port} -U {user:<5} {database}   # {who}"
+            "  PGPASSWORD={password} psql -h {host} -p {port} -U {user:<5} {database}{}{who}",
+            if who.is_empty() { "" } else { "   # " }
         )
         .ok();
     }
-    writeln!(
-        text,
-        "\nThree statements worth trying, and what each user gets:"
-    )
-    .ok();
-    for query in QUERIES {
+    writeln!(text, "\nStatements worth trying, and what each user gets:").ok();
+    for query in &statements {
         writeln!(text, "\n  {query};").ok();
-        for (user, _) in USERS {
-            let answer = ask(address, database, user, query).await;
+        for (user, password, _) in &users {
+            let answer = ask(address, database, (user, password), query).await;
             writeln!(text, "    {user:<6} {answer}").ok();
         }
     }
@@ -162,8 +174,28 @@ async fn welcome(address: SocketAddr, database: &str, seconds: f32, folder: &Pat
     text
 }
 
+/// Users (name, password, who they are) and statements to show.
+fn shown(scenario: Option<&Scenario>) -> (Vec<(String, String, String)>, Vec<String>) {
+    let users: Vec<_> = scenario.map(Scenario::users).unwrap_or_default();
+    let users = if users.is_empty() {
+        let known = |(user, who): &(&str, &str)| {
+            let who = scenario.map_or(*who, |_| "");
+            (user.to_string(), PASSWORD.to_owned(), who.to_owned())
+        };
+        USERS.iter().map(known).collect()
+    } else {
+        let named = |(user, password)| (user, password, String::new());
+        users.into_iter().map(named).collect()
+    };
+    let statements = match scenario {
+        Some(scenario) if !scenario.statements.is_empty() => scenario.statements.clone(),
+        _ => QUERIES.iter().map(|query| (*query).to_owned()).collect(),
+    };
+    (users, statements)
+}
+
 /// One query through the gate, as one user: the first value, or the refusal.
-async fn ask(address: SocketAddr, database: &str, user: &str, query: &str) -> String {
+async fn ask(address: SocketAddr, database: &str, user: (&str, &str), query: &str) -> String {
     match try_ask(address, database, user, query).await {
         Ok(Some(value)) => value,
         Ok(None) => "(null: no row is visible)".to_owned(),
@@ -183,7 +215,7 @@ async fn ask(address: SocketAddr, database: &str, user: &str, query: &str) -> St
 async fn try_ask(
     address: SocketAddr,
     database: &str,
-    user: &str,
+    (user, password): (&str, &str),
     query: &str,
 ) -> Result<Option<String>, tokio_postgres::Error> {
     let mut config = tokio_postgres::Config::new();
@@ -191,7 +223,7 @@ async fn try_ask(
         .host(address.ip().to_string())
         .port(address.port())
         .user(user)
-        .password(PASSWORD)
+        .password(password)
         .dbname(database)
         .connect_timeout(std::time::Duration::from_secs(5));
     let (client, connection) = config.connect(tokio_postgres::NoTls).await?;

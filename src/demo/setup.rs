@@ -1,6 +1,7 @@
 //! From a fresh cluster to a database with the example in it and a [`Config`] that serves it.
 
 use super::cluster::GatePasswords;
+use super::scenario::{Scenario, lay_over};
 use super::{Cluster, ClusterError, DATA, SCHEMA, VIEWS};
 use crate::config::{Config, ConfigErrors, Enforcement};
 use crate::install::{self, InstallError, InstallOptions, Passwords};
@@ -42,6 +43,8 @@ pub struct Setup {
     pub sql: Vec<String>,
     /// The permission views: a folder of one's own, or `None` for the example's.
     pub views: Option<PathBuf>,
+    /// What a folder wants shown instead of the running example.
+    pub scenario: Option<Scenario>,
 }
 
 impl Setup {
@@ -53,7 +56,19 @@ impl Setup {
             enforcement,
             sql: vec![SCHEMA.to_owned(), DATA.to_owned()],
             views: None,
+            scenario: None,
         }
+    }
+
+    /// What `scenario` wants shown.
+    #[must_use]
+    pub fn with_scenario(mut self, scenario: Scenario) -> Self {
+        if !scenario.sql.is_empty() {
+            self.sql.clone_from(&scenario.sql);
+        }
+        self.views = self.views.or_else(|| scenario.views.clone());
+        self.scenario = Some(scenario);
+        self
     }
 }
 
@@ -69,6 +84,9 @@ pub enum DemoError {
     /// The views cannot be read or installed.
     #[error(transparent)]
     Install(#[from] InstallError),
+    /// The folder that says what to demonstrate cannot be read or understood.
+    #[error("{}: {_1}", .0.display())]
+    Scenario(PathBuf, String),
     /// Rowgate itself did not start, or ended with an error.
     #[error("{0:#}")]
     Serve(anyhow::Error),
@@ -87,7 +105,7 @@ impl DemoError {
                 .filter_map(|error| error.downcast_ref::<std::io::Error>())
                 .any(|error| error.kind() == std::io::ErrorKind::AddrInUse)
                 .then_some("--listen takes another address; 127.0.0.1:0 is any free port."),
-            Self::Config(_) | Self::Install(_) | Self::Output(_) => None,
+            Self::Config(_) | Self::Install(_) | Self::Output(_) | Self::Scenario(..) => None,
         }
     }
 }
@@ -100,7 +118,10 @@ impl DemoError {
 pub async fn prepare(cluster: &Cluster, setup: &Setup) -> Result<Config, DemoError> {
     create_database(cluster, setup).await?;
     let folder = format!("gate-{}", setup.database);
-    cluster.subfolder(&folder)?;
+    let place = cluster.subfolder(&folder)?;
+    if let Some(scenario) = &setup.scenario {
+        scenario.link_into(&place)?;
+    }
     if setup.views.is_none() {
         write_views(cluster, &format!("{folder}/views"), VIEWS)?;
     }
@@ -285,7 +306,28 @@ path = "audit.jsonl"
         roles_password = secret(&passwords.roles),
         admin_password = quoted(cluster.password().expose_secret()),
     );
-    text + &logins()
+    let text = text + &logins();
+    match &setup.scenario {
+        None => text,
+        Some(scenario) => overlaid(&text, scenario, passwords),
+    }
+}
+
+/// The configuration with what the scenario changes.
+fn overlaid(text: &str, scenario: &Scenario, passwords: &GatePasswords) -> String {
+    // INVARIANT: our own text above is TOML; were it not, loading what is written would say so.
+    let mut config: toml::Table = text.parse().unwrap_or_default();
+    let roles = [
+        ("user", ROLES_LOGIN),
+        ("password", passwords.roles.expose_secret()),
+    ];
+    let roles = roles.map(|(key, value)| (key.to_owned(), toml::Value::from(value)));
+    lay_over(
+        &mut config,
+        scenario.config.clone(),
+        &roles.into_iter().collect(),
+    );
+    config.to_string()
 }
 
 /// Each user may log in as `bob` or, as one writes a name, as `Bob`.

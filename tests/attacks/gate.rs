@@ -64,6 +64,7 @@ async fn gate_after(
             last.to_owned(),
         ],
         views: Some(views.path().to_owned()),
+        scenario: None,
     };
     support::gate_with(setup, |config| {
         config.limits.statement_ms_max = 1_000;

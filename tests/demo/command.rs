@@ -226,3 +226,72 @@ fn inline_enforcement_answers_the_same() {
     assert_eq!(demo.psql("bob", sum).out, "1300.00");
     assert_eq!(demo.psql("anne", sum).out, "3900.00");
 }
+
+/// A folder with everything an example may bring: its own table, view, login, provider file and statement.
+#[test]
+fn an_example_of_ones_own_brings_its_data_views_and_configuration() {
+    let temporary = Temporary::new();
+    let folder = temporary.path().join("example");
+    for (name, text) in [
+        (
+            "fixtures/1.sql",
+            "CREATE TABLE public.parcels (id int PRIMARY KEY, depot text); \
+             INSERT INTO public.parcels VALUES (1, 'north'), (2, 'south'), (3, 'north');",
+        ),
+        (
+            "views/parcels.sql",
+            "-- table: public.parcels\nSELECT id, depot FROM public.parcels WHERE depot = ANY (rowgate.roles())",
+        ),
+        (
+            "rowgate.toml",
+            "[logins.piet]\npassword = 'secret'\n[[providers]]\nkind = 'file'\npath = 'roles.json'\n",
+        ),
+        ("roles.json", r#"{"user_roles": {"piet": ["north"]}}"#),
+        ("try.sql", "-- all he sees\nSELECT count(*) FROM parcels;\n"),
+    ] {
+        let path = folder.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    let demo = Demo::start(&temporary, &["--example", folder.to_str().unwrap()]);
+    assert!(
+        demo.greeting
+            .contains("SELECT count(*) FROM parcels;\n    piet   2\n"),
+        "{}",
+        demo.greeting
+    );
+    let seen = demo.psql_with(
+        "piet",
+        "secret",
+        "SELECT string_agg(id::text, ' ' ORDER BY id) FROM parcels",
+    );
+    assert_eq!(seen.out, "1 3", "{}", seen.err);
+    // The example's own file is watched, not a copy of it.
+    std::fs::write(
+        folder.join("roles.json"),
+        r#"{"user_roles": {"piet": ["south"]}}"#,
+    )
+    .unwrap();
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    let sql = "SELECT string_agg(id::text, ' ' ORDER BY id) FROM parcels";
+    while demo.psql_with("piet", "secret", sql).out != "2" {
+        assert!(std::time::Instant::now() < until, "the change was not seen");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn an_example_that_cannot_be_read_is_named() {
+    let temporary = Temporary::new();
+    let folder = temporary.path().join("broken");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("rowgate.toml"), "[logins\n").unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_rowgate"))
+        .args(["demo", "--listen", "127.0.0.1:0", "--example"])
+        .arg(&folder)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("rowgate.toml"), "{said}");
+}

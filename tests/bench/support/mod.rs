@@ -150,6 +150,7 @@ impl World {
             enforcement: Enforcement::Barrier,
             sql,
             views: views.map(Path::to_owned),
+            scenario: None,
         };
         self.runtime
             .block_on(prepare(&self.cluster, &setup))
