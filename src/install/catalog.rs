@@ -14,6 +14,8 @@ pub(super) struct Column {
     pub(super) name: String,
     pub(super) type_: ColumnType,
     pub(super) comment: Option<String>,
+    /// A virtual generated column (PostgreSQL 18 on): its expression runs when it is read.
+    pub(super) generated: bool,
 }
 
 /// A relation of the database.
@@ -39,13 +41,14 @@ impl Relation {
         matches!(self.kind.as_str(), "r" | "p" | "m")
     }
 
+    /// For a superuser, from whom no row is hidden: nothing can be told of one.
     pub(super) fn granted_columns(&self) -> Vec<GrantedColumn> {
         let columns = self.columns.iter();
         columns
             .map(|column| GrantedColumn {
                 name: column.name.clone(),
                 type_: column.type_.clone(),
-                plain: self.stored(),
+                plain: true,
             })
             .collect()
     }
@@ -102,6 +105,7 @@ impl Relations {
                     name: row.get(2),
                     comment: row.get(3),
                     type_: type_from(&row, 4),
+                    generated: row.get(9),
                 });
             }
         }
@@ -133,7 +137,7 @@ const COLUMNS: &str = "
 SELECT a.attrelid, a.attnum, a.attname::text, col_description(a.attrelid, a.attnum),
        t.typname::text, format_type(t.oid, a.atttypmod), t.typtype::text,
        t.typcategory = 'A' AND t.typelem <> 0,
-       n.nspname = 'pg_catalog' AND a.attcollation IN (0, 100, 950)
+       n.nspname = 'pg_catalog' AND a.attcollation IN (0, 100, 950), a.attgenerated = 'v'
 FROM pg_attribute AS a
 JOIN pg_type AS t ON t.oid = a.atttypid
 JOIN pg_namespace AS n ON n.oid = t.typnamespace

@@ -89,7 +89,7 @@ pub(super) fn function_body(name: &str) -> Option<&'static str> {
 struct Planned<'a> {
     name: RelationName,
     select: String,
-    columns: &'a [(String, ColumnType)],
+    columns: Vec<(String, ColumnType)>,
     barrier: bool,
     mark: String,
     comment: String,
@@ -285,10 +285,10 @@ fn planned<'a>(
 ) -> Vec<Planned<'a>> {
     let mut planned = Vec::new();
     for ((view, facts), whole) in views.iter().zip(&introspection.views).zip(whole) {
-        let make = |schema: &str, select: String, columns, reader| Planned {
+        let make = |schema: &str, select: String, columns: &[_], reader| Planned {
             name: RelationName::new(schema, installed_name(view.relation())),
             select,
-            columns,
+            columns: columns.to_vec(),
             barrier: schema != OPEN,
             mark: mark(view, facts),
             comment: format!("{} ({})", view.relation(), view.file()),
@@ -297,7 +297,12 @@ fn planned<'a>(
         let select = compose::installed(view, &facts.body);
         planned.push(make(SEALED, select.clone(), &facts.columns, &options.login));
         if compose::open_possible(view, &facts.body) {
-            planned.push(make(OPEN, select.clone(), &facts.columns, &options.login));
+            let unmasked: Vec<_> = compose::open_columns(view, &facts.body)
+                .filter_map(|shown| facts.columns.iter().find(|(name, _)| *name == shown.name))
+                .cloned()
+                .collect();
+            let open = compose::installed_open(view, &facts.body);
+            planned.push(make(OPEN, open, &unmasked, &options.login));
         }
         let Some(login) = &options.superuser_login else {
             continue;
@@ -318,6 +323,7 @@ fn mark(view: &PermissionView, facts: &ViewFacts) -> String {
     let value = serde_json::json!({
         "source": view.source_digest(),
         "primary_key": facts.primary_key,
+        "computed": compose::computed(view, &facts.body),
     });
     value.to_string()
 }

@@ -290,7 +290,8 @@ fn body_column(column: &Described, relations: &Relations) -> BodyColumn {
         Some(Origin {
             relation: relation.name.clone(),
             column: column.name.clone(),
-            stored: relation.stored(),
+            stored: relation.stored() && !column.generated,
+            computed: relation.kind == "v" || column.generated,
         })
     });
     BodyColumn {
@@ -331,6 +332,7 @@ fn primary_key(view: &PermissionView, body: &BodyFacts, relations: &Relations) -
 pub(super) fn policy_view(
     view: &PermissionView,
     columns: &[(String, ColumnType)],
+    computed: &[String],
     primary_key: &[String],
     table: Option<&Relation>,
     source: ViewSource,
@@ -351,6 +353,7 @@ pub(super) fn policy_view(
                 .or_else(|| comment(name)),
             requires: view.column_requires.get(name).cloned().unwrap_or_default(),
             tags: view.column_tags.get(name).cloned().unwrap_or_default(),
+            computed: computed.contains(name),
             masked: view.masks.get(name).map(|mask| mask.unless.clone()),
         })
         .collect();

@@ -2,12 +2,13 @@
 
 use super::catalog::{self, Relations};
 use super::introspect::{introspect_inside, policy_view};
-use super::state::State;
+use super::state::{InstalledView, State};
 use super::{InstallError, InstallOptions, Passwords, ddl};
 use crate::config::Enforcement;
-use crate::policy::compose::{ALL, OPEN, SEALED, identifier, literal, qualified};
+use crate::policy::compose::{self, ALL, OPEN, SEALED, identifier, literal, qualified};
 use crate::policy::{
-    PermissionView, Policy, PolicyError, ViewSource, check_together, parse_view_file, with_tuples,
+    PermissionView, Policy, PolicyError, RelationName, ViewSource, check_together, parse_view_file,
+    with_tuples,
 };
 use crate::tuples::Tuples;
 use secrecy::{ExposeSecret, SecretString};
@@ -110,7 +111,15 @@ async fn inline_policy(views: &[PermissionView], client: &Client) -> Result<Poli
     let views = views.iter().zip(&introspection.views).map(|(view, facts)| {
         let source = ViewSource::Inline(Box::new(facts.body.clone()));
         let table = introspection.relations.by_name(view.relation());
-        policy_view(view, &facts.columns, &facts.primary_key, table, source)
+        let computed = compose::computed(view, &facts.body);
+        policy_view(
+            view,
+            &facts.columns,
+            &computed,
+            &facts.primary_key,
+            table,
+            source,
+        )
     });
     Ok(Policy::new(views.collect()))
 }
@@ -140,18 +149,16 @@ async fn installed_policy(
         };
         let source = ViewSource::Installed {
             sealed: sealed.name.clone(),
-            open: name(OPEN).unwrap_or_else(|| sealed.name.clone()),
+            open: open(view, sealed, &state),
             all: name(ALL),
         };
-        let key = sealed.mark.as_ref().map(|mark| mark.primary_key.clone());
+        let (computed, key) = sealed
+            .mark
+            .as_ref()
+            .map(|mark| (mark.computed.clone(), mark.primary_key.clone()))
+            .unwrap_or_default();
         let table = relations.by_name(relation);
-        let mut made = policy_view(
-            view,
-            &sealed.columns,
-            &key.unwrap_or_default(),
-            table,
-            source,
-        );
+        let mut made = policy_view(view, &sealed.columns, &computed, &key, table, source);
         // As installed, not as the table is by now: a column added since is not in the view.
         if let (Some(whole), Some(all)) = (&mut made.whole, state.view(ALL, relation)) {
             whole
@@ -161,6 +168,18 @@ async fn installed_policy(
         loaded.push(made);
     }
     Ok(Policy::new(loaded))
+}
+
+/// The view without the barrier, if it shows every column but the masked ones, of the same types; else the sealed one.
+fn open(view: &PermissionView, sealed: &InstalledView, state: &State) -> RelationName {
+    let unmasked = sealed
+        .columns
+        .iter()
+        .filter(|(name, _)| !view.masks().contains_key(name));
+    state
+        .view(OPEN, view.relation())
+        .filter(|open| unmasked.eq(open.columns.iter()))
+        .map_or_else(|| sealed.name.clone(), |open| open.name.clone())
 }
 
 /// The DDL `apply` would run, complete and readable; holds no password. `client` is an administrator.

@@ -14,6 +14,8 @@ pub(super) struct Mark {
     /// [`PermissionView::source_digest`].
     pub(super) source: String,
     pub(super) primary_key: Vec<String>,
+    /// Columns that are expressions of the body: see `policy::compose::computed`.
+    pub(super) computed: Vec<String>,
     /// md5 of `pg_get_viewdef` right after the view was made.
     pub(super) definition: Option<String>,
 }

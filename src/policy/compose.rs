@@ -25,6 +25,8 @@ pub(crate) struct Origin {
     pub(crate) column: String,
     /// A table, partitioned table or materialized view: reading the column runs no code.
     pub(crate) stored: bool,
+    /// Of a view, or a virtual generated column: reading it may run an expression.
+    pub(crate) computed: bool,
 }
 
 /// An output column of a body, as PostgreSQL describes it.
@@ -126,20 +128,46 @@ pub(crate) fn columns<'a>(
         .filter(move |column| Some(&column.name) != role.as_ref())
 }
 
-/// Whether the view without the barrier can be shown: every column is read as it is stored, so nothing
-/// can fail or be observed on a row before it is filtered.
+/// Columns that are expressions, of the body or of a view below it. The barrier does not hold back a comparison that
+/// PostgreSQL marks leakproof, and so evaluates the expression inside of it on rows that are not filtered yet.
+pub(crate) fn computed(view: &PermissionView, facts: &BodyFacts) -> Vec<String> {
+    columns(view, facts)
+        .filter(|column| column.origin.as_ref().is_none_or(|origin| origin.computed))
+        .map(|column| column.name.clone())
+        .collect()
+}
+
+/// The columns that the view without the barrier shows: those that are not masked.
+pub(crate) fn open_columns<'a>(
+    view: &PermissionView,
+    facts: &'a BodyFacts,
+) -> impl Iterator<Item = &'a BodyColumn> {
+    columns(view, facts).filter(|column| !view.masks.contains_key(&column.name))
+}
+
+/// Whether the view without the barrier can be shown: every column of the body is read as it is stored, so nothing
+/// can fail or be observed on a row before it is filtered. A mask may fail, and is left out: it does not exist in
+/// the open form, so no plan can evaluate it too early, and a query that asks for its column is sealed.
 pub(crate) fn open_possible(view: &PermissionView, facts: &BodyFacts) -> bool {
-    view.masks.is_empty()
-        && columns(view, facts).all(|c| c.origin.as_ref().is_some_and(|origin| origin.stored))
+    columns(view, facts).all(|c| c.origin.as_ref().is_some_and(|origin| origin.stored))
+        && open_columns(view, facts).next().is_some()
 }
 
 /// The installed view's SELECT: all columns; those the reader lacks a permission for are NULL.
 pub(crate) fn installed(view: &PermissionView, facts: &BodyFacts) -> String {
+    installed_columns(view, facts, &columns(view, facts).collect::<Vec<_>>())
+}
+
+/// The same for the view without the barrier: see [`open_possible`].
+pub(crate) fn installed_open(view: &PermissionView, facts: &BodyFacts) -> String {
+    installed_columns(view, facts, &open_columns(view, facts).collect::<Vec<_>>())
+}
+
+fn installed_columns(view: &PermissionView, facts: &BodyFacts, shown: &[&BodyColumn]) -> String {
     let ruled =
         !view.masks.is_empty() || !view.column_requires.is_empty() || !view.column_tags.is_empty();
     let text = if ruled {
-        let all: Vec<&BodyColumn> = columns(view, facts).collect();
-        wrapped(view, facts, &all, Spelling::Installed)
+        wrapped(view, facts, shown, Spelling::Installed)
     } else {
         rows(view, facts, Spelling::Installed)
     };

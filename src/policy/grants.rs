@@ -90,7 +90,8 @@ pub struct GrantedColumn {
     pub name: String,
     /// Its type.
     pub type_: ColumnType,
-    /// Whether reading it cannot fail on any row: the table's own column, not an expression or a mask.
+    /// Whether reading it cannot fail on any row: the table's own column, not an expression or a mask. The open form of
+    /// the view has plain columns only.
     pub plain: bool,
 }
 
@@ -101,7 +102,8 @@ pub enum ShadowSource {
     Installed {
         /// The `security_barrier` view.
         sealed: RelationName,
-        /// The same view without the barrier, for queries proved silent.
+        /// The same view without the barrier and without the columns that are not plain, for queries proved
+        /// silent; the sealed one where there is none.
         open: RelationName,
     },
     /// `enforcement = "inline"`: the view's body itself, put into an `AS MATERIALIZED` CTE.

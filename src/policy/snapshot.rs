@@ -40,6 +40,8 @@ pub struct PolicyColumn {
     pub requires: Vec<String>,
     /// Tags of which one has to be accessible to see it; none = everyone sees it.
     pub tags: Vec<String>,
+    /// Whether it is an expression of the view's body.
+    pub computed: bool,
     /// Whether it is shown masked (`None` = never masked), and who sees it whole.
     pub masked: Option<Option<String>>,
 }
@@ -110,8 +112,7 @@ impl PolicyView {
             .map(|column| GrantedColumn {
                 name: column.name.clone(),
                 type_: column.type_.clone(),
-                // A computed column keeps the whole view sealed: see `compose::open_possible`.
-                plain: column.masked.is_none(),
+                plain: column.masked.is_none() && !column.computed,
             })
             .collect();
         let source = match &self.source {

@@ -70,6 +70,18 @@ pub enum Materialize {
     Never,
 }
 
+impl Shadow {
+    /// As it stands in the WITH list.
+    fn entry(&self) -> String {
+        format!(
+            "{} AS {}({})",
+            names::print(&self.name),
+            self.materialize.words(),
+            self.body
+        )
+    }
+}
+
 impl Materialize {
     /// The words behind `AS`, with a space behind them.
     fn words(self) -> &'static str {
@@ -144,29 +156,23 @@ fn admit_here(text: &str, grants: &Grants, options: &Options) -> Result<Verified
     let inline = used
         .iter()
         .any(|used| matches!(used.table.source, ShadowSource::Inline(_)));
-    let reason = if inline {
+    if inline {
         return verify::verify(
             shadow::compose(&rest, &used, Form::Inline, "inline enforcement"),
             grants,
         );
-    } else if options.open_allowed {
+    }
+    if options.open_allowed {
         let tables: Vec<silent::ShadowedTable<'_>> = used
             .iter()
             .map(|used| (used.shadow.as_str(), used.table))
             .collect();
-        let open = shadow::compose(
-            &rest,
-            &used,
-            Form::Open,
-            "nothing in it can fail on a hidden row",
-        );
+        let why = "nothing in it can fail on a hidden row";
+        let open = shadow::compose(&rest, &used, Form::Open, why);
+        let sealed = |why: &str| shadow::compose(&rest, &used, Form::Sealed, why);
         let proof = |select: &_| silent::prove(select, &tables, &options.parameter_types);
-        match verify::verify_if(open, grants, proof)? {
-            Ok(query) => return Ok(query),
-            Err(why) => why,
-        }
-    } else {
-        "the open form is switched off".to_owned()
-    };
-    verify::verify(shadow::compose(&rest, &used, Form::Sealed, &reason), grants)
+        return verify::verify_open(open, grants, proof, sealed);
+    }
+    let reason = "the open form is switched off";
+    verify::verify(shadow::compose(&rest, &used, Form::Sealed, reason), grants)
 }

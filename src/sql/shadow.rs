@@ -87,14 +87,7 @@ pub(super) fn compose(
         .collect();
     let entries: Vec<String> = shadows
         .iter()
-        .map(|shadow| {
-            format!(
-                "{} AS {}({})",
-                names::print(&shadow.name),
-                shadow.materialize.words(),
-                shadow.body
-            )
-        })
+        .map(Shadow::entry)
         .chain(rest.ctes.iter().cloned())
         .collect();
     let head = match (entries.is_empty(), rest.recursive) {
@@ -123,12 +116,6 @@ fn body(
     parameters: u16,
     fields: &mut Vec<PrincipalField>,
 ) -> String {
-    let columns: Vec<String> = table
-        .columns
-        .iter()
-        .map(|column| names::print(&column.name))
-        .collect();
-    let columns = columns.join(", ");
     match &table.source {
         ShadowSource::Installed { sealed, open } => {
             let view = match form {
@@ -140,7 +127,7 @@ fn body(
                 names::print(&view.schema),
                 names::print(&view.name)
             );
-            format!("SELECT {columns} FROM {view}")
+            installed(table, form, &view)
         }
         ShadowSource::Inline(inline) => {
             let mut text = String::new();
@@ -150,9 +137,44 @@ fn body(
                     text.push_str(&hole(*field, parameters, fields));
                 }
             }
-            format!("SELECT {columns} FROM ({text}) AS permission_view")
+            let columns: Vec<String> = table
+                .columns
+                .iter()
+                .map(|column| names::print(&column.name))
+                .collect();
+            format!(
+                "SELECT {} FROM ({text}) AS permission_view",
+                columns.join(", ")
+            )
         }
     }
+}
+
+/// The body over an installed view.
+///
+/// # Security
+/// A column that is not plain is an expression of the view, and may fail on a hidden row. In the open form it does not
+/// exist; a query that is proved silent does not ask for it. In the sealed form the barrier is not enough:
+/// PostgreSQL takes a leakproof comparison (`email = 'x'`) into the view, puts the expression in the column's
+/// place, and may evaluate it before the filter. A condition with a sub-select is never taken into a view
+/// (`qual_is_pushdown_safe`, allpaths.c), so the column stands in one of its own.
+fn installed(table: &GrantedTable, form: Form, view: &str) -> String {
+    let mut fenced = false;
+    let columns: Vec<String> = table
+        .columns
+        .iter()
+        .filter(|column| form != Form::Open || column.plain)
+        .map(|column| {
+            let name = names::print(&column.name);
+            fenced |= !column.plain;
+            match column.plain {
+                true => name,
+                false => format!("(SELECT permission_view.{name}) AS {name}"),
+            }
+        })
+        .collect();
+    let alias = if fenced { " AS permission_view" } else { "" };
+    format!("SELECT {} FROM {view}{alias}", columns.join(", "))
 }
 
 /// A principal's fact as a parameter behind the caller's own; the same fact is the same parameter.

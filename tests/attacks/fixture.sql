@@ -1,5 +1,5 @@
 -- What the attacks need beside the running example: hidden relations of every kind, hostile functions,
--- operators and types in `public`, and five tables with one policy said in five ways. Loaded after
+-- operators and types in `public`, and tables with one policy said in several ways. Loaded after
 -- fixtures/schema.sql and fixtures/data.sql, as the superuser. Whatever must never be seen says CANARY.
 
 -- Hidden tables. No permission view names them.
@@ -89,7 +89,7 @@ CREATE FUNCTION public.to_pair(integer) RETURNS public.money_pair LANGUAGE sql S
     $$SELECT ROW($1, (SELECT string_agg(note, ',') FROM public.salaries))::public.money_pair$$;
 CREATE CAST (integer AS public.money_pair) WITH FUNCTION public.to_pair(integer);
 
--- One policy in five ways: the same rows, the same canaries. Every text column can be read as what it is
+-- One policy in five ways, and once more with a mask: the same rows, the same canaries. Every text column can be read as what it is
 -- named for where Anne may look (a number, a day, a pattern, an encoding ...), and nowhere else.
 CREATE TABLE public.ledger_exists (id bigint PRIMARY KEY, amount numeric NOT NULL, department text NOT NULL,
     note text, code text, day text, uid text, flag text, net text, hexa text, enc text, arr text, field text,
@@ -108,9 +108,11 @@ CREATE TABLE public.ledger_in (LIKE public.ledger_exists INCLUDING ALL);
 CREATE TABLE public.ledger_any (LIKE public.ledger_exists INCLUDING ALL);
 CREATE TABLE public.ledger_distinct (LIKE public.ledger_exists INCLUDING ALL);
 CREATE TABLE public.ledger_roles (LIKE public.ledger_exists INCLUDING ALL);
+CREATE TABLE public.ledger_masked (LIKE public.ledger_exists INCLUDING ALL);
 INSERT INTO public.ledger_in SELECT * FROM public.ledger_exists;
 INSERT INTO public.ledger_any SELECT * FROM public.ledger_exists;
 INSERT INTO public.ledger_distinct SELECT * FROM public.ledger_exists;
 INSERT INTO public.ledger_roles SELECT * FROM public.ledger_exists;
+INSERT INTO public.ledger_masked SELECT * FROM public.ledger_exists;
 
 ANALYZE;

@@ -33,6 +33,17 @@ fn shadows() -> String {
         if text.contains("-- role_column: allowed_role") {
             body.push_str(" WHERE p.allowed_role = ANY (rowgate.roles())");
         }
+        // A mask takes its column's place in the output list.
+        let mask = text
+            .lines()
+            .filter(|line| !line.contains(" unless "))
+            .find_map(|line| line.strip_prefix("-- mask ")?.split_once(": "));
+        if let Some((column, expression)) = mask {
+            body = body.replace(
+                &format!(", {column},"),
+                &format!(", {expression} AS {column},"),
+            );
+        }
         let body = body
             .replace("rowgate.roles()", ROLES)
             .replace("rowgate.user_id()", "'anne'")

@@ -51,7 +51,7 @@ const QUERIES: &[(&str, &str)] = &[
         "SELECT c.name, c.country, i.amount, SUM(t.amount) AS paid FROM invoices i JOIN customers c ON c.id = i.customer_id \
          JOIN transactions t ON t.invoice_id = i.id WHERE i.id = 4236 GROUP BY c.name, c.country, i.amount",
     ),
-    // As the one before, without the masked column of customers, which keeps that view sealed.
+    // The same shape without a table that has a masked column.
     (
         "no masked table",
         "SELECT d.city, i.amount, SUM(t.amount) AS paid FROM invoices i JOIN departments d ON d.name = i.department \

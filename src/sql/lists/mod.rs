@@ -26,7 +26,8 @@ pub(crate) enum FunctionClass {
 #[serde(deny_unknown_fields)]
 struct FunctionFile {
     group: Vec<FunctionGroup>,
-    near: BTreeMap<String, String>,
+    /// A listed function, or a sentence.
+    habits: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -79,7 +80,7 @@ struct CollationFile {
 #[derive(Default)]
 struct Lists {
     functions: HashMap<String, FunctionClass>,
-    near_functions: BTreeMap<String, String>,
+    habits: BTreeMap<String, String>,
     operators: HashSet<String>,
     types: HashSet<String>,
     near_types: BTreeMap<String, String>,
@@ -104,7 +105,7 @@ fn load() -> Result<Lists, toml::de::Error> {
             .iter()
             .flat_map(|g| words(&g.names).into_iter().map(|name| (name, g.class)))
             .collect(),
-        near_functions: functions.near,
+        habits: functions.habits,
         operators: operators
             .group
             .iter()
@@ -185,12 +186,19 @@ const ROW_CALLS: [&str; 8] = [
     "record_send",
 ];
 
-/// A listed function whose name is near `name`, for a hint.
-pub(crate) fn near_function(name: &str) -> Option<&'static str> {
-    if let Some(near) = LISTS.near_functions.get(name) {
-        return Some(near);
-    }
-    nearest(name, LISTS.functions.keys().map(String::as_str))
+/// What to write instead of a function that is not listed, if that is known: a full sentence.
+pub(crate) fn function_hint(name: &str) -> Option<String> {
+    let near = match LISTS.habits.get(name) {
+        Some(sentence) if is_sentence(sentence) => return Some(sentence.clone()),
+        Some(function) => function,
+        None => nearest(name, LISTS.functions.keys().map(String::as_str))?,
+    };
+    Some(format!("Did you mean {near}?"))
+}
+
+/// Whether a habit's answer is a sentence and not the name of a function.
+fn is_sentence(answer: &str) -> bool {
+    answer.contains(' ')
 }
 
 /// A type that is near `name`, for a hint.
@@ -232,10 +240,11 @@ mod tests {
                 assert!(seen.insert(name.to_owned()), "{name} is listed twice");
             }
         }
-        for (name, near) in &file.near {
+        for (name, answer) in &file.habits {
+            assert!(!seen.contains(name), "{name} is on the list itself");
             assert!(
-                seen.contains(near),
-                "{name} points to {near}, which is not on the list"
+                seen.contains(answer) || is_sentence(answer) && answer.ends_with('.'),
+                "{name} points to {answer}, which is not on the list"
             );
         }
     }
@@ -286,9 +295,14 @@ mod tests {
 
     #[test]
     fn slips_and_other_dialects_are_pointed_to_a_listed_function() {
-        assert_eq!(near_function("datediff"), Some("age"));
-        assert_eq!(near_function("strng_agg"), Some("string_agg"));
-        assert_eq!(near_function("invoice_peek"), None);
+        let hint = |name: &str| function_hint(name).unwrap_or_default();
+        assert_eq!(
+            hint("datediff"),
+            "Subtract the dates: end_date - start_date gives days."
+        );
+        assert_eq!(hint("ucase"), "Did you mean upper?");
+        assert_eq!(hint("strng_agg"), "Did you mean string_agg?");
+        assert_eq!(hint("invoice_peek"), "");
         assert_eq!(near_type("datetime"), Some("timestamp"));
         assert_eq!(levenshtein("kitten", "sitting"), 3);
     }

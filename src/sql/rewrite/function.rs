@@ -27,51 +27,6 @@ const GRAMMAR_FUNCTIONS: [&str; 12] = [
     "row",
 ];
 
-/// What people write out of habit from other databases, and what PostgreSQL has for it.
-const HABITS: [(&str, &str); 29] = [
-    (
-        "charindex",
-        "Use position(part IN text) or strpos(text, part).",
-    ),
-    ("curdate", "Use CURRENT_DATE."),
-    ("date_add", "Write date + INTERVAL '1 day'."),
-    (
-        "date_diff",
-        "Subtract the dates: end_date - start_date gives days.",
-    ),
-    ("date_format", "Use to_char(date, 'YYYY-MM')."),
-    ("date_sub", "Write date - INTERVAL '1 day'."),
-    ("dateadd", "Write date + INTERVAL '1 day'."),
-    (
-        "datediff",
-        "Subtract the dates: end_date - start_date gives days.",
-    ),
-    ("datepart", "Use extract(year FROM date)."),
-    ("day", "Use extract(day FROM date)."),
-    ("getdate", "Use now() or CURRENT_DATE."),
-    ("group_concat", "Use string_agg(value, ', ')."),
-    ("if", "Use CASE WHEN condition THEN a ELSE b END."),
-    ("ifnull", "Use coalesce(a, b)."),
-    ("iif", "Use CASE WHEN condition THEN a ELSE b END."),
-    ("instr", "Use strpos(text, part)."),
-    ("isnull", "Use coalesce(a, b), or a IS NULL."),
-    ("json_extract", "Use -> and ->> to read JSON."),
-    ("len", "Use length(text)."),
-    ("listagg", "Use string_agg(value, ', ')."),
-    ("month", "Use extract(month FROM date)."),
-    ("nvl", "Use coalesce(a, b)."),
-    ("safe_divide", "Use a / NULLIF(b, 0)."),
-    ("strftime", "Use to_char(date, 'YYYY-MM')."),
-    ("str_to_date", "Use to_date(text, 'YYYY-MM-DD')."),
-    ("sysdate", "Use now() or CURRENT_DATE."),
-    (
-        "timestampdiff",
-        "Subtract the timestamps, then extract(epoch FROM ...).",
-    ),
-    ("weekday", "Use extract(isodow FROM date)."),
-    ("year", "Use extract(year FROM date)."),
-];
-
 impl Rewriter<'_> {
     /// A call, with its arguments, FILTER, WITHIN GROUP and OVER.
     pub(crate) fn function(&mut self, function: &mut Function) -> Result<(), Refusal> {
@@ -181,15 +136,10 @@ impl Rewriter<'_> {
     }
 
     fn function_refused(&self, name: &str, position: Option<u32>) -> Refusal {
-        let habit = HABITS.iter().find(|(known, _)| *known == name);
-        let hint = match (habit, lists::near_function(name)) {
-            (Some((_, hint)), _) => (*hint).to_owned(),
-            (None, Some(near)) => format!("Did you mean {near}?"),
-            (None, None) => {
-                "Use PostgreSQL's built-in aggregates, text, number, date and JSON functions."
-                    .to_owned()
-            }
-        };
+        let hint = lists::function_hint(name).unwrap_or_else(|| {
+            "Use PostgreSQL's built-in aggregates, text, number, date and JSON functions."
+                .to_owned()
+        });
         let name = names::shown(name);
         Refusal::new(
             Reason::FunctionNotAllowed,

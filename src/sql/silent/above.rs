@@ -27,6 +27,9 @@ impl Prover<'_> {
         if let NodeEnum::ParamRef(parameter) = node {
             self.parameter(parameter)?;
         }
+        if let NodeEnum::ColumnRef(column) = node {
+            self.uncounted_column(&column.fields)?;
+        }
         if let NodeEnum::FuncCall(call) = node {
             self.sunk_arguments(call)?;
         }

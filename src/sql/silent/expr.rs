@@ -9,7 +9,7 @@ use super::literal::{
     type_family,
 };
 use super::types::{self, Family, Value, comparable, silent_cast};
-use super::{Item, Mode, Prover, Why};
+use super::{COMPUTED, Item, Mode, Prover, Why};
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
     AExpr, AExprKind, CaseExpr, FuncCall, Node, ParamRef, SubLink, SubLinkType, TypeCast,
@@ -26,7 +26,7 @@ impl Prover<'_> {
         };
         if let NodeEnum::ColumnRef(column) = node {
             return match self.column(&column.fields)? {
-                Family::Computed => Err("a column that the permission view computes".into()),
+                Family::Computed => Err(COMPUTED.into()),
                 family => Ok(Value::of(family)),
             };
         }
@@ -115,6 +115,17 @@ impl Prover<'_> {
                 .filter(|item| item.alias == *alias)
                 .all(|item| item.stored),
             _other => items.next().is_none(),
+        }
+    }
+
+    /// A column that is only read above the permission filter. It must be in the open form all the same; what is
+    /// not resolved here, such as a whole row, might be or hold one that is not.
+    pub(super) fn uncounted_column(&self, fields: &[Node]) -> Result<(), Why> {
+        let computes = || self.frames.iter().flatten().any(Item::computes);
+        match self.column(fields) {
+            Ok(Family::Computed) => Err(COMPUTED.into()),
+            Err(_) if computes() => Err(COMPUTED.into()),
+            Ok(_) | Err(_) => Ok(()),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::level::{inner, string, widens};
 use super::types::{Family, Value, comparable};
-use super::{Item, Mode, Prover, Why};
+use super::{COMPUTED, Item, Mode, Prover, Why};
 use pg_query::NodeEnum;
 use pg_query::protobuf::{Alias, JoinExpr, Node, RangeFunction, RangeSubselect};
 
@@ -20,6 +20,14 @@ impl Prover<'_> {
                     return Err("an unknown relation".into());
                 };
                 let mut item = item.clone();
+                let renamed = table
+                    .alias
+                    .as_ref()
+                    .is_some_and(|alias| !alias.colnames.is_empty());
+                if renamed && item.computes() {
+                    // Names by position: the open form has fewer columns.
+                    return Err(COMPUTED.into());
+                }
                 alias(&mut item, &table.relname, table.alias.as_ref());
                 Ok(vec![item])
             }

@@ -2,7 +2,7 @@
 
 use super::from::rename;
 use super::types::Family;
-use super::{Column, Item, Mode, Prover, Why};
+use super::{COMPUTED, Column, Item, Mode, Prover, Why};
 use pg_query::NodeEnum;
 use pg_query::protobuf::{Node, ResTarget, SelectStmt, SetOperation, WithClause};
 
@@ -334,6 +334,12 @@ impl Prover<'_> {
             }
             _several => return Err("a qualified *".into()),
         };
+        if columns
+            .iter()
+            .any(|(_, family)| *family == Family::Computed)
+        {
+            return Err(COMPUTED.into());
+        }
         Ok(Some(columns))
     }
 }

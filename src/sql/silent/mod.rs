@@ -24,6 +24,11 @@
 //! - Subqueries in FROM and WITH run when they are first asked for rows. One that can fail above its own filter tells, where
 //!   another relation stands beside it, that this relation had a row to ask with ([`Item::fallible`]).
 //! - A parameter without a declared type that stands in two places takes its type from one and is cast in the other.
+//! - A mask ([`Family::Computed`]) is not in the open form of its view: a query that names its column, counted or not,
+//!   or might mean it (`*`, a whole row, columns renamed by position), is sealed. So no plan can evaluate a mask on a
+//!   hidden row, and none of the rules above has to hold for expressions that the planner puts in place of a column.
+//! - A view without an open form stands as its barrier among the open ones. It has a column that is an expression and may
+//!   fail, so it counts as a subquery that may fail.
 //!
 //! The proof reads libpg_query's tree, whose structure is PostgreSQL's own. Whatever it does not know
 //! is not proved, and the query is sealed: the default is to deny.
@@ -37,13 +42,16 @@ mod literal;
 mod parts;
 mod types;
 
-use crate::policy::GrantedTable;
+use crate::policy::{GrantedTable, ShadowSource};
 use pg_query::protobuf::SelectStmt;
 use std::collections::HashMap;
 use types::Family;
 
 /// Why a query is sealed: a few words for `explain`, naming nothing but the caller's own text.
 type Why = String;
+
+/// Why, where a query asks for a column the open form has not.
+const COMPUTED: &str = "a column that the permission view computes";
 
 /// A table under its shadow's name.
 pub(super) type ShadowedTable<'g> = (&'g str, &'g GrantedTable);
@@ -88,6 +96,32 @@ impl Item {
             stored: false,
         }
     }
+
+    /// A shadow.
+    fn shadow(name: &str, table: &GrantedTable) -> Self {
+        let barrier = match &table.source {
+            ShadowSource::Installed { sealed, open } => sealed == open,
+            ShadowSource::Inline(_) => true,
+        };
+        Self {
+            alias: name.to_owned(),
+            columns: table
+                .columns
+                .iter()
+                .map(|column| (column.name.clone(), types::column_family(column)))
+                .collect(),
+            fallible: barrier,
+            stored: true,
+            ..Self::empty()
+        }
+    }
+
+    /// Whether it has a column that its open form has not.
+    fn computes(&self) -> bool {
+        self.columns
+            .iter()
+            .any(|(_, family)| *family == Family::Computed)
+    }
 }
 
 /// State of one proof.
@@ -113,24 +147,13 @@ pub(super) fn prove(
     tables: &[ShadowedTable<'_>],
     parameter_types: &[u32],
 ) -> Result<(), Why> {
+    let unshown = |table: &GrantedTable| table.columns.iter().all(|column| !column.plain);
+    if tables.iter().any(|(_, table)| unshown(table)) {
+        return Err(COMPUTED.into());
+    }
     let ctes = tables
         .iter()
-        .map(|(name, table)| {
-            let columns = table
-                .columns
-                .iter()
-                .map(|column| (column.name.clone(), types::column_family(column)))
-                .collect();
-            (
-                (*name).to_owned(),
-                Item {
-                    alias: (*name).to_owned(),
-                    columns,
-                    stored: true,
-                    ..Item::empty()
-                },
-            )
-        })
+        .map(|(name, table)| ((*name).to_owned(), Item::shadow(name, table)))
         .collect();
     let mut prover = Prover {
         ctes,

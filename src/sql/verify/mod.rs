@@ -157,17 +157,24 @@ pub(super) fn verify(query: ShadowedQuery, grants: &Grants) -> Result<VerifiedQu
     Ok(seal(query, clock_words))
 }
 
-/// As [`verify`], and seals only if `proof` holds of the very tree that was read; else gives back why not.
+/// As [`verify`], if `proof` holds of the very tree that was read; else what `sealed` makes of why not takes its place,
+/// the same query over other shadows.
 ///
 /// # Errors
 /// As [`verify`].
-pub(super) fn verify_if(
-    query: ShadowedQuery,
+pub(super) fn verify_open(
+    open: ShadowedQuery,
     grants: &Grants,
     proof: impl FnOnce(&SelectStmt) -> Result<(), String> + Send,
-) -> Result<Result<VerifiedQuery, String>, Refusal> {
-    let (clock_words, proved) = read(&query, grants, proof)?;
-    Ok(proved.map(|()| seal(query, clock_words)))
+    sealed: impl FnOnce(&str) -> ShadowedQuery,
+) -> Result<VerifiedQuery, Refusal> {
+    let (clock_words, proved) = read(&open, grants, proof)?;
+    let Err(why) = proved else {
+        return Ok(seal(open, clock_words));
+    };
+    let sealed = sealed(&why);
+    shadows::exchanged(&open, &sealed, grants)?;
+    Ok(seal(sealed, clock_words))
 }
 
 /// Parses and checks the final text, then lets `then` look at the tree. Also says whether it has clock words.

@@ -59,9 +59,9 @@ pub(super) fn function<'a>(nodes: &'a [Node], grants: &Grants) -> Result<&'a str
         Reason::FunctionNotAllowed,
         format!("function {} is not allowed", shown(&parts)),
     );
-    let near = parts.last().and_then(|name| lists::near_function(name));
-    Err(match near {
-        Some(near) => refusal.hint(format!("Perhaps {near} does what you need.")),
+    let hint = parts.last().and_then(|name| lists::function_hint(name));
+    Err(match hint {
+        Some(hint) => refusal.hint(hint),
         None => refusal.hint(
             "Use the built-in functions for analysis: aggregates, windows, strings, dates, JSON.",
         ),

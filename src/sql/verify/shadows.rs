@@ -38,6 +38,85 @@ pub(super) fn check(select: &SelectStmt, query: &ShadowedQuery, grants: &Grants)
     Ok(())
 }
 
+/// Whether `other` is `query`, which was read and found right, over other shadows of the same tables; they are right too.
+///
+/// Nothing but the shadows is read again. A WITH query is `name AS (...)` to the grammar whatever is in the
+/// parentheses, so behind two lists of whole WITH queries PostgreSQL's parser is in the same state, and reads the same
+/// bytes as the same tree. That each shadow is one whole WITH query is found by parsing it in a list by itself.
+///
+/// # Errors
+/// `ParsersDisagree` otherwise.
+pub(super) fn exchanged(query: &ShadowedQuery, other: &ShadowedQuery, grants: &Grants) -> Refused {
+    let kept = |shadow: &Shadow| (shadow.name.clone(), shadow.relation.clone());
+    let alike = query
+        .shadows
+        .iter()
+        .map(kept)
+        .eq(other.shadows.iter().map(kept))
+        && query.parameters == other.parameters
+        && behind(query).is_some()
+        && behind(query) == behind(other);
+    if !alike {
+        return Err(disagree());
+    }
+    for shadow in &other.shadows {
+        whole(shadow)?;
+        allowed(shadow, other, grants)?;
+    }
+    Ok(())
+}
+
+/// Whether the WITH list is a recursive one, and what stands behind its shadows.
+fn behind(query: &ShadowedQuery) -> Option<(bool, &str)> {
+    if query.shadows.is_empty() {
+        return Some((false, &query.text));
+    }
+    let list = query.text.strip_prefix("WITH ")?;
+    let (recursive, mut rest) = match list.strip_prefix("RECURSIVE ") {
+        Some(rest) => (true, rest),
+        None => (false, list),
+    };
+    for (index, shadow) in query.shadows.iter().enumerate() {
+        let separated = if index == 0 {
+            Some(rest)
+        } else {
+            rest.strip_prefix(", ")
+        };
+        rest = separated?.strip_prefix(shadow.entry().as_str())?;
+    }
+    rest.starts_with([',', ' ']).then_some((recursive, rest))
+}
+
+/// The shadow's text is one WITH query and nothing more; remembered as [`body`] is.
+fn whole(shadow: &Shadow) -> Refused {
+    let entry = shadow.entry();
+    let known = |entries: &mut LruCache<String, ()>| entries.get(&entry).is_some();
+    if known(&mut ENTRIES.lock().unwrap_or_else(PoisonError::into_inner)) {
+        return Ok(());
+    }
+    let statements = pg::statements(&format!("WITH {entry} SELECT 1")).map_err(|_| disagree())?;
+    let [statement] = statements.as_slice() else {
+        return Err(disagree());
+    };
+    let mut select = pg::select(statement).ok_or_else(disagree)?.clone();
+    let with = select.with_clause.take().ok_or_else(disagree)?;
+    let [only] = with.ctes.as_slice() else {
+        return Err(disagree());
+    };
+    same(walk::cte(only)?, shadow)?;
+    // What stands behind it is still there, and is all there is.
+    let behind = canonical::bytes(&select).ok_or_else(disagree)?;
+    if behind != body("SELECT 1")?.canonical {
+        return Err(disagree());
+    }
+    let mut entries = ENTRIES.lock().unwrap_or_else(PoisonError::into_inner);
+    entries.put(entry, ());
+    Ok(())
+}
+
+static ENTRIES: LazyLock<Mutex<LruCache<String, ()>>> =
+    LazyLock::new(|| Mutex::new(LruCache::new(BODIES_MAX)));
+
 /// The CTE is the shadow, to the letter of its tree.
 fn same(cte: &CommonTableExpr, shadow: &Shadow) -> Refused {
     let materialized = match shadow.materialize {

@@ -101,6 +101,93 @@ fn the_forbidden_table_is_refused_in_every_position() {
     }
 }
 
+const OPEN_BODY: &str = "SELECT id, amount, department, note FROM rowgate_open.invoices";
+
+/// What is sealed in the place of an open text whose proof failed.
+fn exchange(sealed: ShadowedQuery, rest: &str) -> Result<VerifiedQuery, Refusal> {
+    let mut open = query(format!("WITH invoices AS ({OPEN_BODY}) {rest}"));
+    open.form = Form::Open;
+    open.shadows[0].body = OPEN_BODY.to_owned();
+    verify_open(
+        open,
+        &grants(),
+        |_| Err("not proved".to_owned()),
+        |_| sealed,
+    )
+}
+
+#[test]
+fn the_sealed_text_that_takes_an_open_ones_place_differs_in_its_shadows_only() {
+    const REST: &str = "SELECT count(*) FROM invoices";
+    let right = || query(format!("WITH invoices AS ({BODY}) {REST}"));
+    let verified = exchange(right(), REST).unwrap();
+    assert_eq!(verified.form(), Form::Sealed);
+    assert_eq!(
+        verified.text().as_ref(),
+        format!("WITH invoices AS ({BODY}) {REST}")
+    );
+    let with_body = |body: &str| {
+        let mut query = query(format!("WITH invoices AS ({body}) {REST}"));
+        query.shadows[0].body = body.to_owned();
+        query
+    };
+    let wrong = [
+        // Another rest, none, or one that the shadow's text swallows.
+        query(format!(
+            "WITH invoices AS ({BODY}) SELECT max(note) FROM invoices"
+        )),
+        query(format!("WITH invoices AS ({BODY})")),
+        query(format!("WITH invoices AS ({BODY}){REST}")),
+        query(format!("WITH RECURSIVE invoices AS ({BODY}) {REST}")),
+        query(REST.to_owned()),
+        with_body(&format!("{BODY} --")),
+        with_body(&format!("{BODY} /*")),
+        with_body(&format!("{BODY} WHERE note = '")),
+        with_body(&format!("{BODY} WHERE \"")),
+        // More than one shadow, or not the one announced.
+        with_body(&format!("{BODY}), other AS (SELECT 1")),
+        with_body(&format!("{BODY}) SELECT 2; WITH x AS (SELECT 1")),
+        with_body("SELECT id, amount, department, note FROM rowgate_open.invoices"),
+        with_body("SELECT id, amount, department, note FROM public.invoices"),
+        with_body("SELECT 1"),
+        with_body("DELETE FROM rowgate.invoices RETURNING id"),
+        {
+            let mut query = right();
+            query.shadows[0].name = "customers".to_owned();
+            query
+        },
+        {
+            let mut query = right();
+            query.shadows[0].materialize = crate::sql::Materialize::Never;
+            query
+        },
+        {
+            let mut query = right();
+            query.shadows.clear();
+            query
+        },
+        {
+            let mut query = right();
+            query.parameters = 3;
+            query
+        },
+        {
+            let mut query = right();
+            query.relations.clear();
+            query
+        },
+    ];
+    for query in wrong {
+        let text = query.text.clone();
+        let refusal = exchange(query, REST).expect_err(&text);
+        assert_eq!(refusal.reason, Reason::ParsersDisagree, "{text}");
+    }
+    // What the open text may not say, no form may.
+    let secret = "SELECT * FROM salaries";
+    let sealed = query(format!("WITH invoices AS ({BODY}) {secret}"));
+    assert!(exchange(sealed, secret).is_err());
+}
+
 #[test]
 fn ordinary_queries_pass() {
     for case in cases().allowed {
@@ -119,7 +206,7 @@ fn everything_else_is_refused_for_its_reason_with_a_hint() {
             assert!(
                 refusal
                     .hint
-                    .is_some_and(|hint| hint.ends_with('.') && hint.len() <= 200),
+                    .is_some_and(|hint| hint.ends_with(['.', '?']) && hint.len() <= 200),
                 "{case}"
             );
         }
