@@ -7,7 +7,7 @@ pub(super) async fn run(arguments: args::Demo) -> Outcome {
     let shutdown = signals::shutdown(true).map_err(|error| Failure::Unreachable(error.into()))?;
     let options = ClusterOptions {
         folder: arguments.data,
-        settings: Vec::new(),
+        ..ClusterOptions::default()
     };
     let scenario = arguments.example.as_deref().map(Scenario::read);
     let scenario = scenario.transpose().map_err(failure)?;

@@ -19,6 +19,8 @@ pub struct ClusterOptions {
     pub folder: Option<PathBuf>,
     /// Server settings, as `postgres -c name=value`.
     pub settings: Vec<(String, String)>,
+    /// The folder of `initdb` and `postgres`; `None`: found as [`find_binaries`] finds it.
+    pub binaries: Option<PathBuf>,
 }
 
 /// A PostgreSQL server of our own, on a free port of 127.0.0.1 and on a unix socket in its folder.
@@ -57,7 +59,10 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError`], each of which has a hint with the next step.
     pub fn start(options: &ClusterOptions) -> Result<Self, ClusterError> {
-        let binaries = find_binaries()?;
+        let binaries = match &options.binaries {
+            Some(folder) => folder.clone(),
+            None => find_binaries()?,
+        };
         let run_as = RunAs::find()?;
         let removed = remove_stale(run_as);
         let folder = match &options.folder {

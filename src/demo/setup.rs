@@ -7,6 +7,7 @@ use crate::config::{Config, ConfigErrors, Enforcement};
 use crate::install::{self, InstallError, InstallOptions, Passwords};
 use crate::policy::quote_identifier;
 use secrecy::{ExposeSecret, SecretString};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -45,6 +46,8 @@ pub struct Setup {
     pub views: Option<PathBuf>,
     /// What a folder wants shown instead of the running example.
     pub scenario: Option<Scenario>,
+    /// More sections of the configuration, as text.
+    pub configuration: String,
 }
 
 impl Setup {
@@ -57,6 +60,7 @@ impl Setup {
             sql: vec![SCHEMA.to_owned(), DATA.to_owned()],
             views: None,
             scenario: None,
+            configuration: String::new(),
         }
     }
 
@@ -151,9 +155,12 @@ pub async fn prepare(cluster: &Cluster, setup: &Setup) -> Result<Config, DemoErr
             let database = quote_identifier(&setup.database);
             let revoke = format!("REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC");
             execute(&admin, &revoke).await?;
-            let mut tables: Vec<String> =
-                views.iter().map(|view| view.relation().quoted()).collect();
-            tables.dedup();
+            let tables: BTreeSet<String> = views
+                .iter()
+                .flat_map(|view| view.needs().chain([view.relation().clone()]))
+                .map(|relation| relation.quoted())
+                .collect();
+            let tables: Vec<String> = tables.into_iter().collect();
             for (login, password) in logins_of(passwords) {
                 ensure_login(&admin, &login, password).await?;
                 let login = quote_identifier(&login);
@@ -306,7 +313,7 @@ path = "audit.jsonl"
         roles_password = secret(&passwords.roles),
         admin_password = quoted(cluster.password().expose_secret()),
     );
-    let text = text + &logins();
+    let text = text + &setup.configuration + &logins();
     match &setup.scenario {
         None => text,
         Some(scenario) => overlaid(&text, scenario, passwords),

@@ -236,3 +236,13 @@ pub(super) async fn begin(client: &Client) -> Result<(), Error> {
 pub(super) async fn end(client: &Client) -> Result<(), Error> {
     client.batch_execute("ROLLBACK").await
 }
+
+/// The schema pgvector is installed in. What an extension's type is called says nothing; whose it is does.
+pub(super) async fn vectors(client: &Client) -> Result<Option<String>, Error> {
+    let sql = "SELECT n.nspname::text FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace \
+               WHERE e.extname = 'vector' AND EXISTS (SELECT FROM pg_type AS t JOIN pg_depend AS d \
+               ON d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.refobjid = e.oid AND d.deptype = 'e' \
+               WHERE t.typname = 'vector' AND t.typnamespace = e.extnamespace)";
+    let row = client.query_opt(sql, &[]).await?;
+    Ok(row.map(|row| row.get(0)))
+}

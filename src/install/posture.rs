@@ -295,11 +295,9 @@ async fn missing(
     let needed: BTreeSet<RelationName> = match (enforcement, kind) {
         (Enforcement::Barrier, LoginKind::Ordinary) => installed(views, SEALED),
         (Enforcement::Barrier, LoginKind::Superuser) => installed(views, ALL),
-        (Enforcement::Inline, LoginKind::Ordinary) => views
-            .iter()
-            .flat_map(|view| view.reads())
-            .cloned()
-            .collect(),
+        (Enforcement::Inline, LoginKind::Ordinary) => {
+            views.iter().flat_map(|view| view.needs()).collect()
+        }
         (Enforcement::Inline, LoginKind::Superuser) => {
             views.iter().map(|view| view.relation()).cloned().collect()
         }
@@ -344,11 +342,7 @@ async fn row_security(
     views: &[PermissionView],
     found: &mut Vec<Finding>,
 ) -> Result<(), Error> {
-    let read: BTreeSet<RelationName> = views
-        .iter()
-        .flat_map(|view| view.reads())
-        .cloned()
-        .collect();
+    let read: BTreeSet<RelationName> = views.iter().flat_map(|view| view.needs()).collect();
     let sql = "SELECT c.oid::regclass::text FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
                WHERE (n.nspname::text, c.relname::text) IN (SELECT * FROM unnest($1::text[], $2::text[]))
                  AND c.relrowsecurity
@@ -378,9 +372,9 @@ fn expected(
             [SEALED, OPEN].contains(&relation.schema.as_str())
         }
         (Enforcement::Barrier, LoginKind::Superuser) => relation.schema == ALL,
-        (Enforcement::Inline, _) => views
-            .iter()
-            .any(|view| view.relation() == relation || view.reads().contains(relation)),
+        (Enforcement::Inline, _) => views.iter().any(|view| {
+            view.relation() == relation || view.needs().any(|needed| needed == *relation)
+        }),
     }
 }
 

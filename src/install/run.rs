@@ -121,7 +121,10 @@ async fn inline_policy(views: &[PermissionView], client: &Client) -> Result<Poli
             source,
         )
     });
-    Ok(Policy::new(views.collect()))
+    Ok(Policy::new(
+        views.collect(),
+        catalog::vectors(client).await?,
+    ))
 }
 
 async fn installed_policy(
@@ -167,7 +170,7 @@ async fn installed_policy(
         }
         loaded.push(made);
     }
-    Ok(Policy::new(loaded))
+    Ok(Policy::new(loaded, catalog::vectors(client).await?))
 }
 
 /// The view without the barrier, if it shows every column but the masked ones, of the same types; else the sealed one.

@@ -160,6 +160,11 @@ pub struct GrantedTable {
     pub source: ShadowSource,
 }
 
+fn is_vector(type_: &ColumnType) -> bool {
+    type_.kind == TypeKind::Other
+        && matches!(type_.name.as_str(), "vector" | "halfvec" | "sparsevec")
+}
+
 /// Identifies a set of grants; part of the rewrite cache's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GrantsFingerprint(pub [u8; 16]);
@@ -170,6 +175,7 @@ pub struct Grants {
     tables: Vec<GrantedTable>,
     search_path: Vec<String>,
     extra_functions: Vec<String>,
+    vectors: Option<String>,
     fingerprint: GrantsFingerprint,
 }
 
@@ -190,8 +196,32 @@ impl Grants {
             tables,
             search_path,
             extra_functions,
+            vectors: None,
             fingerprint: GrantsFingerprint(fingerprint),
         }
+    }
+
+    /// The same where pgvector is installed in `schema`: its types and distances may be used, if any granted
+    /// column is a vector. Only a plain lower-case name will do, so that nothing needs quoting.
+    #[must_use]
+    pub fn with_vectors(mut self, schema: &str) -> Self {
+        use sha2::{Digest, Sha256};
+        let plain =
+            !schema.is_empty() && schema.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        let columns = self.tables.iter().flat_map(|table| &table.columns);
+        if plain && columns.into_iter().any(|column| is_vector(&column.type_)) {
+            let GrantsFingerprint(before) = self.fingerprint;
+            let digest = Sha256::digest(format!("{before:?}{schema:?}"));
+            let fingerprint = digest.first_chunk().copied().unwrap_or_default();
+            self.fingerprint = GrantsFingerprint(fingerprint);
+            self.vectors = Some(schema.to_owned());
+        }
+        self
+    }
+
+    /// The schema of pgvector's types and distances, where they may be used.
+    pub fn vectors(&self) -> Option<&str> {
+        self.vectors.as_deref()
     }
 
     /// Every granted table, sorted by name.

@@ -199,6 +199,8 @@ pub struct Policy {
     /// Every tag that any view or column carries, sorted.
     tagged: Vec<String>,
     superuser: Arc<Grants>,
+    /// The schema pgvector is installed in.
+    vectors: Option<String>,
     /// By which of `asked` a principal holds, then which of `tagged` they may access: nothing else of the
     /// principal changes the grants.
     grants: RwLock<HashMap<Vec<bool>, Arc<Grants>>>,
@@ -215,9 +217,9 @@ impl fmt::Debug for Policy {
 }
 
 impl Policy {
-    pub(crate) fn new(mut views: Vec<PolicyView>) -> Self {
+    pub(crate) fn new(mut views: Vec<PolicyView>, vectors: Option<String>) -> Self {
         views.sort_by(|a, b| a.relation().cmp(b.relation()));
-        let digest = Sha256::digest(format!("{views:?}"));
+        let digest = Sha256::digest(format!("{views:?}{vectors:?}"));
         let mut version = [0; 16];
         for (to, from) in version.iter_mut().zip(digest.iter()) {
             *to = *from;
@@ -228,13 +230,14 @@ impl Policy {
         let tagged = views.iter().flat_map(|view| &view.view.tags);
         let tagged = sorted(tagged.chain(columns().flat_map(|column| &column.tags)));
         let tables = views.iter().filter_map(PolicyView::granted_to_superuser);
-        let superuser = Arc::new(grants(tables.collect()));
+        let superuser = Arc::new(grants(tables.collect(), vectors.as_deref()));
         Self {
             version: PolicyVersion(version),
             views,
             asked,
             tagged,
             superuser,
+            vectors,
             grants: RwLock::default(),
         }
     }
@@ -275,7 +278,7 @@ impl Policy {
             may_access: &|tag| found(&self.tagged, tag, self.asked.len()),
         };
         let tables = self.views.iter().filter_map(|view| view.granted(&rights));
-        let made = Arc::new(grants(tables.collect()));
+        let made = Arc::new(grants(tables.collect(), self.vectors.as_deref()));
         let mut known = self.grants.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= GRANTS_MAX {
             known.clear();
@@ -290,6 +293,10 @@ fn sorted<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {
     names.into_iter().cloned().collect()
 }
 
-fn grants(tables: Vec<GrantedTable>) -> Grants {
-    Grants::new(tables, vec!["public".to_owned()], Vec::new())
+fn grants(tables: Vec<GrantedTable>, vectors: Option<&str>) -> Grants {
+    let grants = Grants::new(tables, vec!["public".to_owned()], Vec::new());
+    match vectors {
+        Some(schema) => grants.with_vectors(schema),
+        None => grants,
+    }
 }

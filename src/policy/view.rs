@@ -162,6 +162,13 @@ impl PermissionView {
         &self.parsed.relations
     }
 
+    /// What has to be readable to run the body: its relations, and the table of tuples.
+    pub fn needs(&self) -> impl Iterator<Item = RelationName> {
+        let tuples = self.tuples().and_then(|tuples| tuples.table.as_ref());
+        let tuples = tuples.map(|table| RelationName::new(&table.schema, &table.name));
+        self.reads().iter().cloned().chain(tuples)
+    }
+
     /// Identifies what is to be installed: everything but the descriptions, `requires` and `tags`.
     pub(crate) fn source_digest(&self) -> String {
         use sha2::{Digest, Sha256};

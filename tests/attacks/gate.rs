@@ -65,6 +65,7 @@ async fn gate_after(
         ],
         views: Some(views.path().to_owned()),
         scenario: None,
+        configuration: String::new(),
     };
     support::gate_with(setup, |config| {
         config.limits.statement_ms_max = 1_000;

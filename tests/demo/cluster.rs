@@ -47,7 +47,7 @@ async fn a_named_folder_keeps_its_data() {
     std::fs::set_permissions(parent.path(), open).unwrap();
     let options = ClusterOptions {
         folder: Some(parent.path().join("kept")),
-        settings: Vec::new(),
+        ..ClusterOptions::default()
     };
     let mut first = Cluster::start(&options).unwrap();
     assert!(first.is_new());

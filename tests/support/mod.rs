@@ -23,6 +23,7 @@ pub fn start() -> Cluster {
     Cluster::start(&ClusterOptions {
         folder: None,
         settings: vec![("max_connections".to_owned(), "200".to_owned())],
+        binaries: None,
     })
     .unwrap_or_else(|error| panic!("tests need PostgreSQL: {error}\nhint: {}", error.hint()))
 }
@@ -88,7 +89,16 @@ pub async fn gate_with(
     setup: rowgate::demo::Setup,
     change: impl FnOnce(&mut rowgate::config::Config),
 ) -> Gate {
-    let mut config = prepare(cluster(), &setup).await;
+    gate_on(cluster(), setup, change).await
+}
+
+/// As [`gate_with`], on a cluster of one's own.
+pub async fn gate_on(
+    cluster: &Cluster,
+    setup: rowgate::demo::Setup,
+    change: impl FnOnce(&mut rowgate::config::Config),
+) -> Gate {
+    let mut config = prepare(cluster, &setup).await;
     change(&mut config);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let (ready, is_ready) = tokio::sync::oneshot::channel();

@@ -44,11 +44,8 @@ pub(crate) fn render_function(
             hole(out, PrincipalField::UserId);
             push(out, ", '')");
         }
-        F::Roles => hole(out, PrincipalField::Roles),
-        F::Permissions => hole(out, PrincipalField::Permissions),
-        F::Tags => hole(out, PrincipalField::Tags),
-        // With its constants: `objects::Objects::render`.
-        F::Objects => hole(out, PrincipalField::Objects),
+        // Objects, with its constants: `objects::Objects::render`.
+        F::Objects | F::Permissions | F::Roles | F::Tags => hole(out, list_of(function)),
         F::Attribute => {
             push(out, open);
             hole(out, PrincipalField::Attributes);
@@ -79,6 +76,19 @@ pub(crate) fn render_function(
             append(out, argument);
             push(out, "), left(rowgate_permission, -1)))");
         }
+    }
+}
+
+/// The field that holds a function's whole answer.
+fn list_of(function: PrincipalFunction) -> PrincipalField {
+    use PrincipalFunction as F;
+    match function {
+        F::Attribute | F::Attributes => PrincipalField::Attributes,
+        F::HasPermission | F::Permissions => PrincipalField::Permissions,
+        F::Objects => PrincipalField::Objects,
+        F::Roles => PrincipalField::Roles,
+        F::Tags => PrincipalField::Tags,
+        F::UserId => PrincipalField::UserId,
     }
 }
 

@@ -143,6 +143,11 @@ pub(crate) fn cast_type(name: &str) -> bool {
     LISTS.types.contains(name)
 }
 
+/// pgvector's distances; allowed where a principal may read a vector, by their full names.
+pub(crate) const VECTOR_DISTANCES: [&str; 4] = ["<->", "<#>", "<=>", "<+>"];
+/// Its types, to cast to.
+pub(crate) const VECTOR_TYPES: [&str; 3] = ["halfvec", "sparsevec", "vector"];
+
 /// Whether COLLATE may name it.
 pub(crate) fn collation(name: &str) -> bool {
     LISTS.collations.contains(name)

@@ -77,7 +77,7 @@ impl Rewriter<'_> {
             }
             Expr::BinaryOp { left, op, right } => {
                 let position = self.position(left.span());
-                binary_operator(op).map_err(|refusal| refusal.at(position))?;
+                self.between(op).map_err(|refusal| refusal.at(position))?;
                 self.both(left, right)
             }
             Expr::Like {
@@ -145,7 +145,7 @@ impl Rewriter<'_> {
                     }
                 }
                 absent(format, "CAST ... FORMAT", "Use to_char or to_date.")?;
-                self.data_type(data_type)?;
+                self.cast_type(data_type)?;
                 self.expr(expr)
             }
             Expr::AtTimeZone {

@@ -13,6 +13,7 @@ mod query;
 mod select;
 mod table;
 mod types;
+mod vectors;
 
 use super::names::{self, Source};
 use super::scope::Scopes;

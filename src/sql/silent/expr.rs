@@ -195,6 +195,7 @@ impl Prover<'_> {
     fn operation(&mut self, operation: &AExpr) -> Result<Value, Why> {
         let name = match operation.name.as_slice() {
             [only] => string(only).unwrap_or_default(),
+            [schema, symbol] => return self.distance(schema, symbol, operation),
             _qualified => return Err("a qualified operator".into()),
         };
         let Ok(kind) = AExprKind::try_from(operation.kind) else {
@@ -215,6 +216,7 @@ impl Prover<'_> {
                 self.compare(&left, right)?;
                 Ok(Value::of(Family::Boolean))
             }
+            AExprKind::AexprOp if name == "@@" => self.matches(left, right),
             AExprKind::AexprOp => {
                 arithmetic(name, left, right).ok_or_else(|| format!("operator {name}"))
             }
@@ -350,6 +352,9 @@ impl Prover<'_> {
         let (Some(arg), Some(type_name)) = (cast.arg.as_deref(), &cast.type_name) else {
             return Err(not_silent());
         };
+        if let Some(value) = self.vector_literal(arg, type_name) {
+            return Ok(value);
+        }
         let target = type_family(type_name);
         if target == Family::Opaque {
             return Err(not_silent());

@@ -60,6 +60,7 @@ fn fits(pattern: &str, argument: &Argument) -> bool {
     match pattern {
         "constant" => argument.value.constant,
         "count" => argument.integer.is_some_and(|count| count >= 0),
+        "words" => argument.text.as_ref().is_some_and(|text| text.len() <= 500),
         "field" => argument
             .text
             .as_deref()
@@ -88,7 +89,7 @@ mod tests {
             assert!(entry.reason.len() > 10, "{:?}", entry.names);
             assert_ne!(family(&entry.result), Family::Opaque, "{:?}", entry.names);
             for arg in &entry.args {
-                let special = ["constant", "count", "field"].contains(&arg.as_str());
+                let special = ["constant", "count", "field", "words"].contains(&arg.as_str());
                 assert!(
                     special || family(arg) != Family::Opaque,
                     "{:?} {arg}",

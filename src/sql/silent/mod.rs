@@ -41,6 +41,7 @@ mod level;
 mod literal;
 mod parts;
 mod types;
+mod vectors;
 
 use crate::policy::{GrantedTable, ShadowSource};
 use pg_query::protobuf::SelectStmt;
@@ -98,7 +99,7 @@ impl Item {
     }
 
     /// A shadow.
-    fn shadow(name: &str, table: &GrantedTable) -> Self {
+    fn shadow(name: &str, table: &GrantedTable, vectors: Option<&str>) -> Self {
         let barrier = match &table.source {
             ShadowSource::Installed { sealed, open } => sealed == open,
             ShadowSource::Inline(_) => true,
@@ -108,7 +109,7 @@ impl Item {
             columns: table
                 .columns
                 .iter()
-                .map(|column| (column.name.clone(), types::column_family(column)))
+                .map(|column| (column.name.clone(), types::column_family(column, vectors)))
                 .collect(),
             fallible: barrier,
             stored: true,
@@ -132,6 +133,8 @@ struct Prover<'t> {
     frames: Vec<Vec<Item>>,
     /// Declared parameter types by number, OIDs; 0 or absent = undeclared.
     parameter_types: &'t [u32],
+    /// The schema of pgvector, where it may be used.
+    vectors: Option<&'t str>,
     /// Where each parameter of undeclared type stands, by number.
     parameters: HashMap<i32, i32>,
     /// Whether something at this level was left uncounted.
@@ -146,6 +149,7 @@ pub(super) fn prove(
     select: &SelectStmt,
     tables: &[ShadowedTable<'_>],
     parameter_types: &[u32],
+    vectors: Option<&str>,
 ) -> Result<(), Why> {
     let unshown = |table: &GrantedTable| table.columns.iter().all(|column| !column.plain);
     if tables.iter().any(|(_, table)| unshown(table)) {
@@ -153,12 +157,13 @@ pub(super) fn prove(
     }
     let ctes = tables
         .iter()
-        .map(|(name, table)| ((*name).to_owned(), Item::shadow(name, table)))
+        .map(|(name, table)| ((*name).to_owned(), Item::shadow(name, table, vectors)))
         .collect();
     let mut prover = Prover {
         ctes,
         frames: Vec::new(),
         parameter_types,
+        vectors,
         parameters: HashMap::new(),
         uncertain: false,
     };

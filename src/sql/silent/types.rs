@@ -14,6 +14,8 @@ pub(super) enum Family {
     Enum(String),
     /// `float4`, `float8`.
     Float,
+    /// `halfvec(N)` of pgvector's.
+    HalfVector(usize),
     /// `int2`, `int4`, `int8`.
     Integer,
     Interval,
@@ -27,10 +29,14 @@ pub(super) enum Family {
     TimeTz,
     Timestamp,
     TimestampTz,
+    TsQuery,
+    TsVector,
     /// A quoted literal, NULL, or a parameter of undeclared type: takes the type of what it meets, and is
     /// converted before any row is read.
     Unknown,
     Uuid,
+    /// `vector(N)` of pgvector's.
+    Vector(usize),
 }
 
 /// An expression's family and whether it is a constant folded before any row is read.
@@ -57,7 +63,7 @@ impl Value {
 }
 
 /// The family of a visible column.
-pub(super) fn column_family(column: &GrantedColumn) -> Family {
+pub(super) fn column_family(column: &GrantedColumn, vectors: Option<&str>) -> Family {
     let type_ = &column.type_;
     if !column.plain {
         return Family::Computed;
@@ -65,15 +71,14 @@ pub(super) fn column_family(column: &GrantedColumn) -> Family {
     match type_.kind {
         TypeKind::Builtin => named(&type_.name),
         TypeKind::Enum => Family::Enum(type_.name.clone()),
-        TypeKind::Array | TypeKind::Composite | TypeKind::Domain | TypeKind::Other => {
-            Family::Opaque
-        }
+        TypeKind::Other => super::vectors::column(&type_.display, vectors),
+        TypeKind::Array | TypeKind::Composite | TypeKind::Domain => Family::Opaque,
     }
 }
 
 /// The family of a built-in type by its `pg_type.typname`.
 pub(super) fn named(name: &str) -> Family {
-    const NAMES: [(&str, Family); 21] = [
+    const NAMES: [(&str, Family); 23] = [
         ("bool", Family::Boolean),
         ("bpchar", Family::Text),
         ("bytea", Family::Bytea),
@@ -92,6 +97,8 @@ pub(super) fn named(name: &str) -> Family {
         ("timestamp", Family::Timestamp),
         ("timestamptz", Family::TimestampTz),
         ("timetz", Family::TimeTz),
+        ("tsquery", Family::TsQuery),
+        ("tsvector", Family::TsVector),
         ("unknown", Family::Unknown),
         ("uuid", Family::Uuid),
         ("varchar", Family::Text),
@@ -138,10 +145,12 @@ pub(super) fn parameter(oid: u32) -> Family {
 /// `date_cmp_timestamp_internal`): none has an error path for stored values.
 pub(super) fn comparable(left: &Value, right: &Value) -> bool {
     let (a, b) = (&left.family, &right.family);
-    if [a, b]
-        .iter()
-        .any(|family| matches!(family, Family::Computed | Family::Opaque))
-    {
+    if [a, b].iter().any(|family| {
+        matches!(
+            family,
+            Family::Computed | Family::Opaque | Family::Vector(_)
+        )
+    }) {
         return false;
     }
     if a == b || matches!(a, Family::Unknown) || matches!(b, Family::Unknown) {

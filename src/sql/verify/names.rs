@@ -68,9 +68,15 @@ pub(super) fn function<'a>(nodes: &'a [Node], grants: &Grants) -> Result<&'a str
     })
 }
 
-/// An operator is on the list.
-pub(super) fn operator(nodes: &[Node]) -> Refused {
+/// An operator is on the list, or a distance of vectors by its full name.
+pub(super) fn operator(nodes: &[Node], grants: &Grants) -> Refused {
     let parts = parts(nodes)?;
+    if let [schema, symbol] = parts.as_slice()
+        && grants.vectors() == Some(schema)
+        && lists::VECTOR_DISTANCES.contains(symbol)
+    {
+        return Ok(());
+    }
     match builtin(&parts) {
         Some(symbol) if lists::operator(symbol) => Ok(()),
         Some(_) | None => Err(Refusal::new(
@@ -81,7 +87,36 @@ pub(super) fn operator(nodes: &[Node]) -> Refused {
     }
 }
 
-/// The target of a cast is on the list.
+/// The target of a cast is on the list, or a type of vectors by its full name.
+pub(super) fn cast(type_: &TypeName, grants: &Grants) -> Refused {
+    let TypeName {
+        names,
+        type_oid: 0,
+        setof: false,
+        pct_type: false,
+        typmods,
+        typemod: _,
+        array_bounds,
+        location: _,
+    } = type_
+    else {
+        return type_name(type_);
+    };
+    let constants = typmods
+        .iter()
+        .all(|node| matches!(node.node.as_ref(), Some(NodeEnum::AConst(_))));
+    if let [schema, name] = parts(names)?.as_slice()
+        && grants.vectors() == Some(schema)
+        && lists::VECTOR_TYPES.contains(name)
+        && constants
+        && array_bounds.is_empty()
+    {
+        return Ok(());
+    }
+    type_name(type_)
+}
+
+/// The type is on the list.
 pub(super) fn type_name(type_: &TypeName) -> Refused {
     let TypeName {
         names,

@@ -234,7 +234,7 @@ impl<'a> Walk<'a> {
                 location: _,
             } = sort.as_ref();
             if !use_op.is_empty() {
-                names::operator(use_op)?;
+                names::operator(use_op, self.grants)?;
             }
             self.required(node.as_deref())?;
         }
@@ -286,7 +286,7 @@ impl<'a> Walk<'a> {
             NodeEnum::BoolExpr(expression) => self.all(&expression.args),
             NodeEnum::FuncCall(call) => self.call(call),
             NodeEnum::TypeCast(cast) => {
-                names::type_name(cast.type_name.as_ref().ok_or_else(unreadable)?)?;
+                names::cast(cast.type_name.as_ref().ok_or_else(unreadable)?, self.grants)?;
                 self.required(cast.arg.as_deref())
             }
             NodeEnum::CollateClause(collate) => self.collate(collate),
@@ -343,7 +343,7 @@ impl<'a> Walk<'a> {
             rexpr_list_end: _,
             location: _,
         } = expression;
-        names::operator(name)?;
+        names::operator(name, self.grants)?;
         self.maybe(lexpr.as_deref())?;
         self.maybe(rexpr.as_deref())
     }
@@ -397,7 +397,7 @@ impl<'a> Walk<'a> {
             return Err(unreadable());
         }
         if !oper_name.is_empty() {
-            names::operator(oper_name)?;
+            names::operator(oper_name, self.grants)?;
         }
         self.maybe(testexpr.as_deref())?;
         self.query(subselect.as_deref())

@@ -68,6 +68,7 @@ impl World {
         let cluster = Cluster::start(&ClusterOptions {
             folder,
             settings: settings.to_vec(),
+            ..ClusterOptions::default()
         })
         .unwrap_or_else(|error| panic!("{error}\nhint: {}", error.hint()));
         let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -151,6 +152,7 @@ impl World {
             sql,
             views: views.map(Path::to_owned),
             scenario: None,
+            configuration: String::new(),
         };
         self.runtime
             .block_on(prepare(&self.cluster, &setup))

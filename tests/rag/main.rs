@@ -1,0 +1,80 @@
+//! Retrieval through the gate: the best of the documents a user may see, and from the index.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test fails by panicking, and nobody links against it"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod retrieval;
+mod vectors;
+
+use rowgate::config::Enforcement;
+use rowgate::demo::{Cluster, Setup};
+use std::path::{Path, PathBuf};
+use support::Gate;
+
+const SCHEMA: &str = include_str!("../../fixtures/rag/schema.sql");
+const TUPLES: &str = include_str!("../../fixtures/tuples.sql");
+const DATA: &str = include_str!("../../fixtures/rag/data.sql");
+const VECTORS: &str = include_str!("../../fixtures/rag/vectors.sql");
+const ROLES: &str = r#"CREATE TABLE public.user_roles ("user" text, role text)"#;
+
+/// The views of `folders` in one folder.
+fn views(folders: &[&str]) -> PathBuf {
+    let to = tempfile::tempdir().unwrap().keep();
+    for folder in folders {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                std::fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+            }
+        }
+    }
+    to
+}
+
+/// The documents behind a gate.
+async fn gate(cluster: &Cluster, name: &str, enforcement: Enforcement, vectors: bool) -> Gate {
+    let mut sql = vec![ROLES, TUPLES, SCHEMA, DATA];
+    let mut folders = vec!["views/rag"];
+    if vectors {
+        sql.push(VECTORS);
+        folders.push("views/rag/vectors");
+    }
+    let namespaces = Path::new("fixtures/rag/namespaces.toml").canonicalize();
+    let setup = Setup {
+        sql: sql.into_iter().map(str::to_owned).collect(),
+        views: Some(views(&folders)),
+        configuration: format!(
+            "\n[tuples]\ntable = \"public.rowgate_tuples\"\nnamespaces_file = \"{}\"\n",
+            namespaces.unwrap().display()
+        ),
+        ..Setup::example(name, ([127, 0, 0, 1], 0).into(), enforcement)
+    };
+    support::gate_on(cluster, setup, |_| {}).await
+}
+
+/// The first column of the answer.
+async fn ids(gate: &Gate, user: &str, sql: &str) -> Result<Vec<String>, String> {
+    let client = gate.connect(user).await;
+    let told = |error: tokio_postgres::Error| {
+        let error = error.as_db_error().unwrap();
+        format!("{} {}", error.code().code(), error.message())
+    };
+    let messages = client.simple_query(sql).await.map_err(told)?;
+    let rows = messages.iter().filter_map(|message| match message {
+        tokio_postgres::SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap().to_owned()),
+        _other => None,
+    });
+    Ok(rows.collect())
+}

@@ -1,0 +1,127 @@
+//! Documents, folders, deals and collections, and full text search.
+
+use crate::{gate, ids, support};
+use rowgate::config::Enforcement;
+
+/// User, table, what they see. By hand from `fixtures/rag/data.sql`.
+const SEEN: &[(&str, &str, &[&str])] = &[
+    (
+        "bob",
+        "documents",
+        &["holidays", "newsletter", "otter-plan", "travel"],
+    ),
+    (
+        "anne",
+        "documents",
+        &[
+            "holidays",
+            "lease",
+            "nda",
+            "newsletter",
+            "otter-plan",
+            "otter-price",
+            "travel",
+        ],
+    ),
+    ("eve", "documents", &["assay"]),
+    ("bob", "folders", &["handbook"]),
+    ("anne", "folders", &["contracts", "handbook", "legal"]),
+    ("eve", "folders", &["lab"]),
+    ("bob", "deals", &["heron"]),
+    ("anne", "deals", &["heron", "otter"]),
+    ("eve", "deals", &[]),
+    ("bob", "collections", &["onboarding"]),
+    ("eve", "collections", &[]),
+];
+
+/// User, words, the two best of what they see.
+const FOUND: &[(&str, &str, &[&str])] = &[
+    ("anne", "contract", &["nda", "lease"]),
+    ("bob", "contract", &["newsletter", "otter-plan"]),
+    ("eve", "contract", &["assay"]),
+    ("eve", "otter", &[]),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everyone_sees_and_finds_their_own() {
+    for (name, enforcement) in [
+        ("rag_b", Enforcement::Barrier),
+        ("rag_i", Enforcement::Inline),
+    ] {
+        let gate = gate(support::cluster(), name, enforcement, false).await;
+        for (user, table, expected) in SEEN {
+            let sql = format!("SELECT id FROM {table} ORDER BY id COLLATE \"C\"");
+            let got = ids(&gate, user, &sql).await.unwrap();
+            assert_eq!(got, *expected, "{enforcement:?} {user} {table}");
+        }
+        for (user, words, expected) in FOUND {
+            let query = format!("websearch_to_tsquery('english', '{words}')");
+            let sql = format!(
+                "SELECT id FROM documents WHERE words @@ {query} ORDER BY ts_rank(words, {query}) DESC, id COLLATE \"C\" LIMIT 2"
+            );
+            let mut got = ids(&gate, user, &sql).await.unwrap();
+            let mut expected = expected.to_vec();
+            got.sort();
+            expected.sort_unstable();
+            assert_eq!(got, expected, "{enforcement:?} {user} {words}");
+        }
+    }
+}
+
+/// What an agent might send to get at the tuples, or at another user's objects.
+const REFUSED: &[(&str, &str)] = &[
+    ("SELECT rowgate.objects('viewer', 'document')", "42501"),
+    ("SELECT objects('viewer', 'document')", "42501"),
+    (
+        "SELECT id FROM documents WHERE id = ANY (rowgate.objects('owner', 'document'))",
+        "42501",
+    ),
+    (
+        "SELECT * FROM rowgate.objects('viewer', 'document')",
+        "42501",
+    ),
+    ("SELECT unnest(rowgate.objects('viewer', 'deal'))", "42501"),
+    ("SELECT (documents).objects FROM documents", "42501"),
+    ("SELECT * FROM rowgate_tuples", "42P01"),
+    ("SELECT * FROM public.rowgate_tuples", "42P01"),
+    ("SELECT * FROM org_wide_viewers", "42P01"),
+    ("SELECT * FROM public.org_members", "42P01"),
+    ("SELECT 'public.rowgate_tuples'::regclass", "42501"),
+    (
+        "WITH rowgate_held AS (SELECT 'otter-price'::text AS object) SELECT object FROM rowgate_held",
+        "",
+    ),
+    (
+        "WITH rowgate_tuples AS (SELECT 'x'::text AS object) SELECT object FROM rowgate_tuples",
+        "",
+    ),
+    (
+        "SELECT set_config('rowgate.user_id', 'anne', true)",
+        "42501",
+    ),
+    ("SET rowgate.user_id = 'anne'", "42501"),
+    (
+        "SET rowgate.objects = '{\"document\":{\"viewer\":[\"nda\"]}}'",
+        "42501",
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tuples_and_the_walk_are_out_of_reach() {
+    for (name, enforcement) in [
+        ("rag_rb", Enforcement::Barrier),
+        ("rag_ri", Enforcement::Inline),
+    ] {
+        let gate = gate(support::cluster(), name, enforcement, false).await;
+        for (sql, sqlstate) in REFUSED {
+            let got = ids(&gate, "bob", sql).await;
+            match (sqlstate.is_empty(), &got) {
+                (true, Ok(rows)) => assert_eq!(rows.len(), 1, "{sql}"),
+                (false, Err(error)) => assert_ne!(error.get(..2), Some("58"), "{sql}: {error}"),
+                (true | false, _other) => panic!("{enforcement:?} {sql}: {got:?}"),
+            }
+            let seen = ids(&gate, "bob", "SELECT id FROM documents ORDER BY 1").await;
+            assert_eq!(seen.unwrap().len(), 4, "after {sql}");
+        }
+    }
+}
