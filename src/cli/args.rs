@@ -51,6 +51,8 @@ pub(super) enum Command {
     Explain(Explain),
     /// Print the data model one user sees, for an agent's system prompt
     Describe(Describe),
+    /// What concerns the providers of roles and permissions
+    Provider(Provider),
     /// Give a user a permission or a role, for good or until a moment
     Grant(Grant),
     /// Take a permission or a role from a user
@@ -59,6 +61,45 @@ pub(super) enum Command {
     Permissions(Granted),
     /// List the roles granted to a user
     Roles(Granted),
+}
+
+/// The commands about providers.
+#[derive(Debug, Args)]
+pub(super) struct Provider {
+    #[command(subcommand)]
+    pub command: ProviderCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ProviderCommand {
+    /// Print the SQL that makes the tables of permissions tell every gate when they change
+    Triggers(Triggers),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rowgate provider triggers | psql -d mydb                 for the tables of the configured presets
+  rowgate provider triggers --provider user_roles          for one provider's
+  rowgate provider triggers --table public.grants --user-column username
+                                                           for a table of your own queries
+  rowgate provider triggers --table public.role_rights     rows that concern more than one user
+
+It is for a provider with cache_ms: a change then counts for the next statement on every instance, instead of
+after cache_ms at the latest. Without triggers, send it yourself: NOTIFY rowgate_invalidate, 'bob' (one user)
+or NOTIFY rowgate_invalidate (all).")]
+pub(super) struct Triggers {
+    #[command(flatten)]
+    pub config: WithConfig,
+    /// Only this provider's tables
+    #[arg(long, value_name = "NAME", conflicts_with = "table")]
+    pub provider: Option<String>,
+    /// A table, as written in SQL; the configuration is not read
+    #[arg(long, value_name = "TABLE")]
+    pub table: Option<String>,
+    /// Its column with the user id, as written in SQL; without it a change concerns everybody
+    #[arg(long, value_name = "COLUMN", requires = "table")]
+    pub user_column: Option<String>,
 }
 
 const MANAGED: &str = "\

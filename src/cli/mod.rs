@@ -8,6 +8,7 @@ mod describe;
 mod explain;
 mod manage;
 mod policy;
+mod provider;
 mod serve;
 mod signals;
 
@@ -97,6 +98,7 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Check(arguments) => policy::check(arguments).await,
         Command::Explain(arguments) => explain::run(arguments).await,
         Command::Describe(arguments) => describe::run(arguments).await,
+        Command::Provider(arguments) => provider::run(arguments),
         Command::Grant(arguments) => manage::grant(arguments).await,
         Command::Revoke(arguments) => manage::revoke(arguments).await,
         Command::Permissions(arguments) => manage::list(arguments, Kind::Permission).await,

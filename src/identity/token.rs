@@ -307,6 +307,10 @@ impl TokenVerifier {
         if issued.is_some_and(|issued| issued > now + leeway) {
             return Err(TokenError::NotYet);
         }
+        // "On or after" (RFC 7519, section 4.1.4); the library counts whole seconds.
+        if expires + leeway <= now {
+            return Err(TokenError::Expired);
+        }
         // INVARIANT: a NaN cannot come from JSON, so the comparison is total.
         if expires - issued.unwrap_or(now) > self.lifetime_max.as_secs_f64() + leeway {
             return Err(TokenError::Lifetime);

@@ -25,6 +25,7 @@ mod resolver;
 mod sql;
 mod step;
 mod tags;
+mod triggers;
 
 pub(crate) use self::redis::{Ears as RedisEars, Source as RedisSource, listen as listen_redis};
 pub use self::redis::{RedisPrefixes, RedisProvider};
@@ -40,6 +41,7 @@ pub use resolver::Resolver;
 pub use sql::SqlProvider;
 pub use step::{Reloadable, Step};
 pub use tags::{TagFile, TagQueries, TagTable};
+pub use triggers::{Watched, triggers};
 
 use crate::identity::Caller;
 use std::collections::BTreeSet;

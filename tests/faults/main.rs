@@ -33,5 +33,6 @@ mod clients;
 mod posture;
 mod program;
 mod reload;
+mod revoked;
 mod tls;
 mod upstream;
