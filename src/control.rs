@@ -143,3 +143,16 @@ pub(crate) fn client_tls(tls: &UpstreamTls) -> anyhow::Result<Option<Arc<rustls:
         .with_no_client_auth();
     Ok(Some(Arc::new(config)))
 }
+
+/// A client side of TLS that trusts nobody, for a library that wants one although it will speak in clear.
+///
+/// # Errors
+/// None that the versions built in could cause.
+pub(crate) fn trusts_nobody() -> anyhow::Result<Arc<rustls::ClientConfig>> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}

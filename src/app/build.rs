@@ -8,8 +8,8 @@ use crate::identity::{IdentitySettings, KeySource, Published};
 use crate::install::{self, LoginKind, Severity};
 use crate::policy::Policy;
 use crate::provider::{
-    Cached, Conditions, FileProvider, Hierarchy, Jwks, JwtProvider, LiveHierarchy, Provider,
-    Reloadable, Resolver, SqlProvider, Step, SystemClock, listen,
+    Cached, Conditions, FileProvider, Hierarchy, HttpProvider, Jwks, JwtProvider, LiveHierarchy,
+    Provider, Reloadable, Resolver, SqlProvider, Step, SystemClock, listen,
 };
 use crate::upstream::{self, Pool, PoolOptions};
 use anyhow::{Context, bail};
@@ -228,6 +228,11 @@ pub async fn providers(settings: &[config::Provider]) -> anyhow::Result<Provider
                 providers
                     .all
                     .push(Arc::new(JwtProvider::new(name, claims.clone())));
+            }
+            ProviderKind::Http(settings) => {
+                let http = HttpProvider::new(name, settings).with_context(broken)?;
+                http.probe().await.with_context(broken)?;
+                providers.all.push(cached(http, &provider.cache));
             }
             ProviderKind::Redis(settings) => {
                 let (asked, listener) = remote::redis(name, settings, &provider.cache)

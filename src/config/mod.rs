@@ -23,7 +23,7 @@ pub use check::Problem;
 pub(crate) use conditions::parse as parse_conditions;
 pub use conditions::{Condition, Match, Window};
 pub use hierarchy::Hierarchy;
-pub use providers::{RedisMode, RedisProvider};
+pub use providers::{HttpProvider, RedisMode, RedisProvider};
 pub use tags::{TagTable, Tags};
 
 use crate::identity::{ClaimPath, IdentitySettings};
@@ -210,6 +210,8 @@ pub enum ProviderKind {
     },
     /// Claims of the token that proved the session.
     Jwt(JwtClaims),
+    /// A service that answers over HTTP.
+    Http(Box<HttpProvider>),
     /// Sets in a Redis.
     Redis(Box<RedisProvider>),
     /// Queries on the customer's own tables.

@@ -2,7 +2,7 @@
 //! into one principal by a [`Resolver`].
 //!
 //! ```text
-//! Caller -> Resolver -> [cache] -> file | jwt | redis | sql -> merge -> Findings -> steps -> Principal
+//! Caller -> Resolver -> [cache] -> file | http | jwt | redis | sql -> merge -> Findings -> steps -> Principal
 //! ```
 //!
 //! A provider that cannot answer, answers too late, too much or not understandably is an error, and
@@ -14,6 +14,7 @@ mod conditions;
 mod file;
 mod flight;
 mod hierarchy;
+mod http;
 mod jwks;
 mod jwt;
 pub mod ladder;
@@ -34,6 +35,7 @@ pub use cache::Cached;
 pub use conditions::{Clock, Conditions, SystemClock};
 pub use file::FileProvider;
 pub use hierarchy::{Brings, Hierarchy, HierarchyError, LiveHierarchy};
+pub use http::HttpProvider;
 pub use jwks::Jwks;
 pub use jwt::JwtProvider;
 pub(crate) use listen::listen;

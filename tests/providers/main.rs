@@ -285,6 +285,21 @@ async fn file_yaml() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn http() {
+    suite(Kind::Http).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_with_tls() {
+    suite(Kind::HttpTls).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_with_a_cache() {
+    suite(Kind::HttpTtl).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn redis() {
     suite(Kind::Redis).await;
 }

@@ -1,10 +1,12 @@
 //! Where roles and permissions come from: `[[providers]]`, one file a kind.
 
 mod file;
+mod http;
 mod jwt;
 mod redis;
 mod sql;
 
+pub use self::http::HttpProvider;
 pub(super) use self::jwt::claim_path;
 use self::redis::provider as redis_provider;
 pub use self::redis::{RedisMode, RedisProvider};
@@ -35,6 +37,7 @@ pub(super) fn providers(
         };
         let provider = match kind {
             "file" => file::provider(check, &path, table),
+            "http" => http::provider(check, &path, table),
             "redis" => redis_provider(check, &path, table, &cache),
             "jwt" => jwt::provider(check, &path, table, tokens),
             "sql" => sql::provider(check, &path, table, &cache, upstream),
@@ -42,7 +45,7 @@ pub(super) fn providers(
                 check.problem(
                     join(&path, "kind"),
                     "is missing or not a kind of provider",
-                    "Choose \"file\", \"jwt\", \"redis\" or \"sql\".",
+                    "Choose \"file\", \"http\", \"jwt\", \"redis\" or \"sql\".",
                 );
                 None
             }

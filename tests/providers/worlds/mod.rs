@@ -5,6 +5,8 @@
 //! and a test to `main.rs` that runs the suite on it.
 
 mod file;
+pub mod http;
+pub mod http_server;
 mod redis;
 pub mod redis_server;
 mod sql;
@@ -34,6 +36,11 @@ pub enum Kind {
     FileYaml,
     /// A file that may be stale for [`STALE_MAX`]; the others may not be at all.
     FileLenient,
+    Http,
+    /// Over TLS.
+    HttpTls,
+    /// Kept for [`TTL`].
+    HttpTtl,
     Redis,
     /// Over TLS.
     RedisTls,
@@ -150,6 +157,9 @@ impl World {
         let source: Box<dyn Source> = match kind {
             Kind::FileJson | Kind::FileToml | Kind::FileYaml | Kind::FileLenient => {
                 Box::new(file::FileSource::new(kind))
+            }
+            Kind::Http | Kind::HttpTls | Kind::HttpTtl => {
+                Box::new(http::HttpSource::new(kind).await)
             }
             Kind::Redis
             | Kind::RedisTls
