@@ -207,6 +207,9 @@ fn near_misses_are_named() {
     }
 }
 
+/// The one provider of [`MINIMAL`].
+const FILE: &str = "kind = \"file\"\npath = \"roles.json\"";
+
 /// Each is [`MINIMAL`] with one thing wrong: (replace, by, says)
 #[test]
 fn one_thing_wrong() {
@@ -298,6 +301,132 @@ fn one_thing_wrong() {
             "kind = \"file\"\npath = \"roles.json\"",
             "kind = \"sql\"\nuser = \"x\"\npreset = \"nope\"",
             "providers[0].preset: \"nope\"",
+        ),
+        (
+            FILE,
+            "kind = \"redis\"\nuser = \"x\"",
+            "providers[0].password: is missing",
+        ),
+        (
+            FILE,
+            "kind = \"redis\"\nmode = \"both\"",
+            "providers[0].mode: \"both\"",
+        ),
+        (
+            FILE,
+            "kind = \"redis\"\nmode = \"sentinel\"",
+            "providers[0].sentinel_master: is missing",
+        ),
+        (
+            FILE,
+            "kind = \"redis\"\nsentinel_master = \"m\"",
+            "providers[0].mode: has no sentinels",
+        ),
+        (
+            FILE,
+            "kind = \"redis\"\nservers = []",
+            "providers[0].servers: names 0",
+        ),
+        (
+            FILE,
+            "kind = \"redis\"\nservers = [\"a\", \"b\"]",
+            "providers[0].servers: names 2",
+        ),
+        (
+            FILE,
+            "kind = \"redis\"\nservers = [\"redis://:s3cret@h\"]",
+            "providers[0].servers: holds what",
+        ),
+        (
+            FILE,
+            "kind = \"redis\"\nservers = [\"h:0\"]",
+            "providers[0].servers: holds what",
+        ),
+        (
+            FILE,
+            "kind = \"redis\"\nuser_roles_prefix = \"\"",
+            "providers[0].user_roles_prefix: is empty or the beginning",
+        ),
+        (
+            FILE,
+            "kind = \"redis\"\nuser_roles_prefix = \"user:\"\nuser_permissions_prefix = \"user:permissions:\"",
+            "providers[0].user_roles_prefix: is empty or the beginning",
+        ),
+        (
+            FILE,
+            "kind = \"redis\"\nuser_roles_prefix = \"r:\"\nrole_permissions_prefix = \"r:\"",
+            "providers[0].role_permissions_prefix: is empty or the beginning",
+        ),
+        (
+            FILE,
+            "kind = \"redis\"\ninvalidate_channel = \"c\"",
+            "providers[0]: listens for changes but",
+        ),
+        (
+            FILE,
+            "kind = \"redis\"\nmode = \"cluster\"\ncache_ms = 5\nkeyspace_notifications = true",
+            "providers[0].keyspace_notifications: do not leave",
+        ),
+        (
+            FILE,
+            "kind = \"redis\"\nmode = \"cluster\"\ndatabase = 1",
+            "providers[0].database: is not 0",
+        ),
+        (FILE, "kind = \"http\"", "providers[0].base: is missing"),
+        (
+            FILE,
+            "kind = \"http\"\nbase = \"id.example.com\"",
+            "providers[0].base: is not an address",
+        ),
+        (
+            FILE,
+            "kind = \"http\"\nbase = \"ftp://x\"",
+            "providers[0].base: is not an address",
+        ),
+        (
+            FILE,
+            "kind = \"http\"\nbase = \"http://id.example.com\"",
+            "would travel in clear",
+        ),
+        (
+            FILE,
+            "kind = \"http\"\nbase = \"https://u:p@x\"",
+            "providers[0].base: is not the address of",
+        ),
+        (
+            FILE,
+            "kind = \"http\"\nbase = \"https://x?key=s3cret\"",
+            "providers[0].base: is not the address of",
+        ),
+        (
+            FILE,
+            "kind = \"http\"\nbase = \"https://x\"\ntls = \"off\"",
+            "providers[0].tls: is \"off\"",
+        ),
+        (
+            FILE,
+            "kind = \"http\"\nbase = \"https://x\"\npath = \"/users\"",
+            "providers[0].path: is not a path",
+        ),
+        (
+            FILE,
+            "kind = \"http\"\nbase = \"https://x\"\nroles_pointer = \"roles\"",
+            "providers[0].roles_pointer: is not a JSON",
+        ),
+        (
+            FILE,
+            "kind = \"http\"\nbase = \"https://x\"\nnot_found = \"ok\"",
+            "providers[0].not_found: is not a known",
+        ),
+        (
+            FILE,
+            "kind = \"http\"\nbase = \"https://x\"\nroles_pointer = \"none\"\npermissions_pointer = \"none\"\nattributes_pointer = \"none\"",
+            "providers[0]: reads nothing",
+        ),
+        (
+            FILE,
+            "kind = \"http\"\nbase = \"https://x\"\nkey = \"\"",
+            "providers[0].key: is empty",
         ),
         (
             "[[providers]]",

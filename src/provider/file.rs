@@ -279,3 +279,52 @@ fn yaml<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lists(text: &str) -> Result<BTreeMap<String, BTreeSet<String>>, String> {
+        yaml::<Content>(text).map(|content| content.user_roles.0)
+    }
+
+    #[test]
+    fn yaml_names_are_text_as_written() {
+        let text = "# who\nuser_roles:\n  bob: [no, 1.50, 0755, 'x: y']\n  anne: &both\n    - HR\n    - Sales\n  eve: *both\n";
+        let lists = lists(text).unwrap();
+        let expected = |items: &[&str]| items.iter().map(|item| (*item).to_owned()).collect();
+        assert_eq!(lists["bob"], expected(&["no", "1.50", "0755", "x: y"]));
+        assert_eq!(lists["anne"], expected(&["HR", "Sales"]));
+        assert_eq!(lists["eve"], lists["anne"]);
+    }
+
+    #[test]
+    fn yaml_that_could_mean_two_things_is_refused() {
+        let mut bomb = "user_roles: {}\nusers:\n  a0: &a0 [x]\n".to_owned();
+        for level in 1..40 {
+            let before = level - 1;
+            bomb.push_str(&format!("  a{level}: &a{level} [*a{before}, *a{before}]\n"));
+        }
+        for text in [
+            "user_roles: {bob: [HR], bob: [Sales]}",
+            "user_roles: {bob: [HR]}\nuser_roles: {}",
+            "user_roles: {bob: [HR]}\n---\nuser_roles: {bob: [Sales]}",
+            "user_roles: {bob: [null]}",
+            "user_roles: {bob: [~]}",
+            "user_roles: {bob: HR}",
+            "user_roles: {bob: [[HR]]}",
+            "user_rolse: {bob: [HR]}",
+            "user_roles: [bob]",
+            "user_roles: {bob: [HR}",
+            "user_roles: {bob: *unknown}",
+            &bomb,
+            &"[".repeat(100_000),
+        ] {
+            assert!(
+                lists(text).is_err(),
+                "{}",
+                text.chars().take(80).collect::<String>()
+            );
+        }
+    }
+}

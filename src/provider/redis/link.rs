@@ -91,9 +91,10 @@ impl Source {
                 if let Some(certificates) = &certificates {
                     builder = builder.tls(TlsMode::Secure).certs(certificates.clone());
                 }
+                // Whoever asks is bounded closer; these end what is under way in the background.
                 let builder = builder
-                    .connection_timeout(settings.timeout)
-                    .response_timeout(settings.timeout);
+                    .connection_timeout(settings.timeout * 2)
+                    .response_timeout(settings.timeout * 2);
                 let seeds = nodes
                     .into_iter()
                     .map(|node| client(node, certificates.clone()))

@@ -48,7 +48,11 @@ impl RedisSource {
         if self.servers.len() > 1 {
             let nodes: Vec<_> = self.servers.iter().map(Server::client).collect();
             let nodes = nodes.iter().map(|node| node.get_connection_info().clone());
-            let client = redis::cluster::ClusterClient::new(nodes).unwrap();
+            let client = redis::cluster::ClusterClient::builder(nodes)
+                .connection_timeout(Duration::from_secs(30))
+                .response_timeout(Duration::from_secs(30))
+                .build()
+                .unwrap();
             let mut connection = client.get_async_connection().await.unwrap();
             for command in commands {
                 run_one(&mut connection, &command).await;
@@ -70,7 +74,7 @@ impl RedisSource {
                 redis::Client::build_with_tls(url, certificates).unwrap()
             }
         };
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let mut connection = redis_server::connected(&client).await;
         // As its owner should: all at once, the announcement last.
         let mut pipeline = redis::pipe();
         pipeline.atomic();

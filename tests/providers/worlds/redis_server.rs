@@ -155,9 +155,23 @@ impl Server {
         redis::Client::open(format!("redis://{login}127.0.0.1:{}", self.port)).unwrap()
     }
 
+    /// A connection of the owner's, patient enough for a busy machine.
+    pub async fn connection(&self) -> redis::aio::MultiplexedConnection {
+        connected(&self.client()).await
+    }
+
     pub fn server(&self) -> (String, u16) {
         ("127.0.0.1".to_owned(), self.port)
     }
+}
+
+/// A patient connection.
+pub async fn connected(client: &redis::Client) -> redis::aio::MultiplexedConnection {
+    let patient = redis::AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(Duration::from_secs(30)))
+        .set_response_timeout(Some(Duration::from_secs(30)));
+    let connection = client.get_multiplexed_async_connection_with_config(&patient);
+    connection.await.unwrap()
 }
 
 impl Drop for Server {
@@ -189,8 +203,7 @@ pub async fn cluster() -> Vec<Server> {
     }
     let mut connections = Vec::new();
     for node in &nodes {
-        let connection = node.client().get_multiplexed_async_connection().await;
-        connections.push(connection.unwrap());
+        connections.push(node.connection().await);
     }
     for (number, connection) in connections.iter_mut().enumerate() {
         let (first, last) = [(0, 5_460), (5_461, 10_922), (10_923, 16_383)][number];
@@ -224,11 +237,7 @@ pub async fn cluster() -> Vec<Server> {
 /// Waits until every node says that the cluster is whole.
 pub async fn whole(nodes: &[Server]) {
     for node in nodes {
-        let mut connection = node
-            .client()
-            .get_multiplexed_async_connection()
-            .await
-            .unwrap();
+        let mut connection = node.connection().await;
         until(async || {
             let mut command = redis::cmd("CLUSTER");
             let info: String = command
@@ -254,11 +263,7 @@ pub async fn sentinel(master: &Server) -> Server {
 
 /// Waits until the sentinel says that its master is up.
 pub async fn watched(sentinel: &Server) {
-    let mut connection = sentinel
-        .client()
-        .get_multiplexed_async_connection()
-        .await
-        .unwrap();
+    let mut connection = sentinel.connection().await;
     until(async || {
         let mut command = redis::cmd("SENTINEL");
         command.arg("MASTER").arg("main");

@@ -1,0 +1,363 @@
+//! What a service over HTTP may do to us, and what we must not do to it.
+
+use crate::worlds::http::{OPEN, settings};
+use crate::worlds::http_server::{Manner, Server, answer};
+use crate::worlds::redis_server::certificates;
+use crate::worlds::{SECRET, TIMEOUT};
+use crate::{ask, why_refused};
+use rowgate::app::Providers;
+use rowgate::config::{CacheSettings, HttpProvider, Provider, ProviderKind, UpstreamTls};
+use rowgate::provider::Resolver;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+const GOOD: &str = r#"{"permissions": ["read"], "roles": ["HR"], "attributes": {}}"#;
+
+async fn asks(settings: HttpProvider) -> Result<Providers, String> {
+    let provider = Provider {
+        name: "under test".to_owned(),
+        kind: ProviderKind::Http(Box::new(settings)),
+        cache: CacheSettings::default(),
+    };
+    let providers = rowgate::app::providers(&[provider]).await;
+    providers.map_err(|error| {
+        let text = format!("{error:#} {error:?}");
+        assert!(!text.contains(SECRET), "{text}");
+        text
+    })
+}
+
+/// A service that knows everybody, and a resolver that asks it.
+async fn service(change: impl FnOnce(&mut HttpProvider)) -> (Server, Resolver) {
+    let server = Server::start(None).await;
+    server.knows(|_| Some(GOOD.to_owned()));
+    let mut settings = settings(&server, None);
+    change(&mut settings);
+    let resolver = asks(settings).await.unwrap().resolver();
+    server.heads();
+    (server, resolver)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_not_a_good_answer_refuses_and_one_good_answer_heals() {
+    // Nothing but the answer's own fault is to refuse here.
+    let (server, resolver) = service(|settings| settings.breaker_failures = 1_000_000).await;
+    let half =
+        "HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n{\"permissions\": [\"a\"], \"roles\": ";
+    let unframed = format!(
+        "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{}",
+        &GOOD[..40]
+    );
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    let two = format!("{chunked}zz\r\n{GOOD}\r\n0\r\n\r\n");
+    let cases: Vec<(&str, Manner, &str)> = vec![
+        (
+            "no HTTP",
+            Manner::Bytes(b"SSH-2.0-OpenSSH_9.2\r\n\r\n".to_vec()),
+            "unavailable",
+        ),
+        ("nothing", Manner::End, "unavailable"),
+        (
+            "half a body",
+            Manner::BytesAndEnd(half.into()),
+            "unavailable",
+        ),
+        (
+            "half a body without a length",
+            Manner::BytesAndEnd(unframed.into()),
+            "cannot be understood",
+        ),
+        ("bad chunks", Manner::BytesAndEnd(two.into()), "unavailable"),
+        (
+            "an endless head",
+            Manner::Endless(b"HTTP/1.1 200 OK\r\n".to_vec(), b"x: y\r\n".repeat(100)),
+            "unavailable",
+        ),
+        (
+            "one endless header",
+            Manner::Endless(b"HTTP/1.1 200 OK\r\nx: ".to_vec(), vec![b'y'; 8_192]),
+            "unavailable",
+        ),
+        (
+            "an endless body",
+            Manner::Endless(
+                chunked.into(),
+                b"2000\r\n"
+                    .iter()
+                    .copied()
+                    .chain([b' '; 0x2000])
+                    .chain(*b"\r\n")
+                    .collect(),
+            ),
+            "too large",
+        ),
+        (
+            "50 MB announced",
+            Manner::Bytes(b"HTTP/1.1 200 OK\r\ncontent-length: 50000000\r\n\r\n".to_vec()),
+            "too large",
+        ),
+        (
+            "a login page",
+            Manner::Bytes(answer(200, "", "<html>log in</html>")),
+            "cannot be understood",
+        ),
+        (
+            "an error with status 200",
+            Manner::Bytes(answer(200, "", r#"{"error": "down"}"#)),
+            "nothing at \"/permissions\"",
+        ),
+        (
+            "a compressed body",
+            Manner::Bytes(answer(200, "content-encoding: gzip\r\n", "\u{1f}")),
+            "cannot be understood",
+        ),
+        (
+            "an empty role",
+            Manner::Bytes(answer(
+                200,
+                "",
+                r#"{"permissions": [], "roles": [""], "attributes": {}}"#,
+            )),
+            "cannot be understood",
+        ),
+        ("no answer", Manner::Never, "in time"),
+    ];
+    for (what, manner, says) in cases {
+        server.answers(manner);
+        let why = why_refused(&resolver, "bob").await;
+        assert!(why.contains(says), "{what}: {why}");
+        server.answers(Manner::Well);
+        ask(&resolver, "bob").await.unwrap();
+    }
+    for status in [
+        100, 101, 201, 202, 204, 206, 301, 302, 304, 307, 308, 400, 401, 403, 405, 410, 429, 500,
+        502, 503, 504, 599,
+    ] {
+        // The key echoed, as debugging services do.
+        let echo = format!("x-debug: Bearer {SECRET}\r\n");
+        server.answers(Manner::BytesAndEnd(answer(
+            status,
+            &echo,
+            &format!("{GOOD} {SECRET}"),
+        )));
+        let why = why_refused(&resolver, "bob").await;
+        assert!(
+            status < 200 || why.contains(&format!("answered {status}")),
+            "{status}: {why}"
+        );
+        server.answers(Manner::Well);
+        ask(&resolver, "bob").await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_never_follows_a_redirect() {
+    let (server, resolver) = service(|_| ()).await;
+    let elsewhere = Server::start(None).await;
+    elsewhere.knows(|_| Some(GOOD.to_owned()));
+    for place in [
+        format!("http://{}/api/users/bob/permissions", elsewhere.address),
+        format!("//{}/x", elsewhere.address),
+        "/api/users/anne/permissions".to_owned(),
+    ] {
+        for status in [301, 302, 303, 307, 308] {
+            server.answers(Manner::Bytes(answer(
+                status,
+                &format!("location: {place}\r\n"),
+                "",
+            )));
+            let why = why_refused(&resolver, "bob").await;
+            assert!(why.contains("redirects are not followed"), "{why}");
+        }
+    }
+    assert_eq!(elsewhere.connections(), 0);
+    assert_eq!(
+        server.heads().len(),
+        15,
+        "each was asked once and followed by nothing"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_id_is_asked_for_as_it_is() {
+    let (server, resolver) = service(|_| ()).await;
+    for (user, path) in [
+        ("../anne", "/api/users/..%2Fanne/permissions"),
+        (
+            "anne/permissions?",
+            "/api/users/anne%2Fpermissions%3F/permissions",
+        ),
+        ("anne#", "/api/users/anne%23/permissions"),
+        ("anne%2f", "/api/users/anne%252f/permissions"),
+        (
+            "a HTTP/1.1\r\nX-Role: admin\r\n",
+            "/api/users/a%20HTTP%2F1.1%0D%0AX-Role%3A%20admin%0D%0A/permissions",
+        ),
+        ("\u{202e}bob", "/api/users/%E2%80%AEbob/permissions"),
+    ] {
+        ask(&resolver, user).await.unwrap();
+        let heads = server.heads();
+        assert_eq!(heads.len(), 1);
+        let line = heads[0].lines().next().unwrap();
+        assert_eq!(line, format!("GET {path} HTTP/1.1"));
+        assert!(!heads[0].to_lowercase().contains("x-role:"), "{}", heads[0]);
+    }
+    for user in [".", ".."] {
+        let why = why_refused(&resolver, user).await;
+        assert!(why.contains("cannot be part of an address"), "{why}");
+    }
+    assert!(server.heads().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_pass_is_asked_again_and_what_may_not_is_not() {
+    let (server, resolver) = service(|settings| {
+        settings.retries = 3;
+        settings.breaker_failures = 1_000;
+    })
+    .await;
+    let status = |status| Manner::BytesAndEnd(answer(status, "", ""));
+    server.answers_next([status(503), Manner::End, status(429)]);
+    ask(&resolver, "bob").await.unwrap();
+    assert_eq!(server.heads().len(), 4);
+    server.answers_next([status(500), status(500), status(500), status(502)]);
+    let why = why_refused(&resolver, "bob").await;
+    assert!(why.contains("answered 502"), "{why}");
+    assert_eq!(server.heads().len(), 4, "as often as said, not more");
+    server.answers_next([status(403)]);
+    why_refused(&resolver, "bob").await;
+    assert_eq!(server.heads().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_fails_often_is_left_alone_for_a_moment() {
+    let (server, resolver) = service(|settings| {
+        settings.retries = 0;
+        settings.breaker_failures = 3;
+    })
+    .await;
+    server.answers(Manner::BytesAndEnd(answer(500, "", "")));
+    for _ in 0..3 {
+        why_refused(&resolver, "bob").await;
+    }
+    for user in ["bob", "anne", "nobody"] {
+        let why = why_refused(&resolver, user).await;
+        assert!(
+            why.contains("given a moment") || why.contains("answered 500"),
+            "{why}"
+        );
+    }
+    // On a busy machine the moment may be over sooner than we ask; then one got through, or three.
+    assert!(server.heads().len() <= 6);
+    server.answers(Manner::Well);
+    tokio::time::sleep(OPEN * 2).await;
+    ask(&resolver, "bob").await.unwrap();
+    ask(&resolver, "anne").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_kept_and_bounded() {
+    let (server, resolver) = service(|settings| settings.connections_max = 2).await;
+    let before = server.connections();
+    for _ in 0..50 {
+        ask(&resolver, "bob").await.unwrap();
+        ask(&resolver, "nobody").await.unwrap();
+    }
+    assert!(
+        server.connections() - before <= 1,
+        "one after the other needs one"
+    );
+    let resolver = std::sync::Arc::new(resolver);
+    let crowd: Vec<_> = (0..200)
+        .map(|number| {
+            let resolver = std::sync::Arc::clone(&resolver);
+            tokio::spawn(async move { ask(&resolver, &format!("user {number}")).await.is_ok() })
+        })
+        .collect();
+    for one in crowd {
+        assert!(one.await.unwrap());
+    }
+    assert!(
+        server.connections() - before <= 3,
+        "{}",
+        server.connections()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_user_is_nothing_only_where_that_is_said() {
+    let server = Server::start(None).await;
+    let mut settings = settings(&server, None);
+    let lenient = asks(settings.clone()).await.unwrap().resolver();
+    assert!(ask(&lenient, "bob").await.unwrap().permissions().is_empty());
+    settings.not_found_is_nothing = false;
+    let strict = asks(settings).await.unwrap().resolver();
+    let why = why_refused(&strict, "bob").await;
+    assert!(why.contains("answered 404"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_key_address_or_certificate_is_found_at_start() {
+    let (folder, ca) = certificates();
+    let (_other_folder, other_ca) = certificates();
+    let server = Server::start(None).await;
+    let secure = Server::start(Some(folder.path())).await;
+    let with = |server: &Server, ca: Option<&PathBuf>, change: &dyn Fn(&mut HttpProvider)| {
+        let mut settings = settings(server, ca);
+        change(&mut settings);
+        settings
+    };
+    let wrong = |settings: &mut HttpProvider| settings.key = Some("wr0ng".into());
+    let none = |settings: &mut HttpProvider| settings.key = None;
+    let unsendable =
+        |settings: &mut HttpProvider| settings.key = Some(format!("{SECRET}\n").into());
+    let clear =
+        |settings: &mut HttpProvider| settings.base = settings.base.replace("https", "http");
+    let system = |settings: &mut HttpProvider| {
+        settings.tls = UpstreamTls::Verify {
+            ca: Some(other_ca.clone()),
+        }
+    };
+    let cases = [
+        (with(&server, None, &wrong), "answered 401"),
+        (with(&server, None, &none), "answered 401"),
+        (with(&server, None, &unsendable), "cannot stand in a header"),
+        (with(&secure, Some(&ca), &clear), "unavailable"),
+        (with(&secure, Some(&ca), &system), "certificate"),
+    ];
+    for (settings, says) in cases {
+        let error = asks(settings).await.err().unwrap();
+        assert!(
+            error.contains("provider \"under test\" does not work"),
+            "{error}"
+        );
+        assert!(error.contains(says), "{says}: {error}");
+        assert!(!error.contains("wr0ng"), "{error}");
+    }
+    asks(with(&secure, Some(&ca), &|_| ())).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retries_and_waiting_for_a_connection_count_into_the_one_bound() {
+    let (server, resolver) = service(|settings| {
+        settings.retries = 10;
+        settings.connections_max = 1;
+        settings.breaker_failures = 1_000;
+        settings.timeout = Duration::from_millis(500);
+    })
+    .await;
+    server.answers(Manner::Never);
+    let resolver = std::sync::Arc::new(resolver);
+    let started = Instant::now();
+    let crowd: Vec<_> = (0..20)
+        .map(|number| {
+            let resolver = std::sync::Arc::clone(&resolver);
+            tokio::spawn(async move { ask(&resolver, &format!("user {number}")).await.is_err() })
+        })
+        .collect();
+    for one in crowd {
+        assert!(one.await.unwrap());
+    }
+    // Far more than the bound, far less than twenty waiting for each other.
+    assert!(started.elapsed() < TIMEOUT, "{:?}", started.elapsed());
+}
