@@ -26,8 +26,13 @@ impl Address {
             base.trim_end_matches('/'),
             path.replace("{id}", MARK)
         );
+        let service = Url::parse(base).context("not an address")?;
         let url = Url::parse(&whole).context("not an address")?;
-        if !url.has_host() || url.fragment().is_some() || url.password().is_some() {
+        if !url.has_host()
+            || url.origin() != service.origin()
+            || url.fragment().is_some()
+            || url.password().is_some()
+        {
             bail!("not an address of a service");
         }
         let (before, after) = url.as_str().split_once(MARK).context("no {id}")?;

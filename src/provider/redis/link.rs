@@ -380,9 +380,9 @@ pub(super) fn told(error: &RedisError) -> ProviderError {
     ) {
         return ProviderError::Garbage("not what a Redis answers".to_owned());
     }
-    // Only the system's and the TLS library's words, which name hosts and certificates.
-    let cause =
-        std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
+    // Only the system's and the TLS library's words, which name hosts and certificates: of this kind
+    // nothing else has a source.
+    let cause = std::error::Error::source(error).filter(|_| error.is_io_error());
     ProviderError::Unavailable(match cause {
         Some(cause) => cause.to_string(),
         None => error.category().to_owned(),
