@@ -1,48 +1,44 @@
-//! `POST /api/KIND/grant`, `/revoke` and `GET /api/KIND/{user}`, alike for each kind.
+//! `POST /api/KIND/grant` and `/revoke`, alike for each kind.
 
-use super::{Asker, Door, rights};
+use super::{Asker, Door, lists, rights};
 use crate::audit::RequestId;
 use crate::http::{Peer, Problem, json};
-use crate::identity::valid_name;
 use crate::manage::{Action, Change, Done, Item, Kind, ManageError, Until};
-use axum::extract::{Path, Request, State};
+use axum::Router;
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Extension, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
 pub(super) fn routes(kind: Kind) -> Router<Arc<Door>> {
     let base = format!("/api/{}", kind.plural());
-    Router::new()
-        .route(
-            &format!("{base}/grant"),
-            post(move |door, request| change(door, kind, Action::Grant, request)),
-        )
-        .route(
-            &format!("{base}/revoke"),
-            post(move |door, request| change(door, kind, Action::Revoke, request)),
-        )
-        .route(
-            &format!("{base}/{{user}}"),
-            get(move |door, peer, id, user, request| list(door, kind, peer, id, user, request)),
-        )
+    let to = |action: Action| post(move |door, request| change(door, kind, action, request));
+    let router = Router::new()
+        .route(&format!("{base}/grant"), to(Action::Grant))
+        .route(&format!("{base}/revoke"), to(Action::Revoke));
+    match kind {
+        Kind::Tuple => router.route(&base, get(lists::tuples)),
+        Kind::Permission | Kind::Role | Kind::Group | Kind::Tag => {
+            let of = move |door, user, request| lists::of_user(door, kind, user, request);
+            router.route(&format!("{base}/{{user}}"), get(of))
+        }
+    }
 }
 
-/// What a body may say.
+/// What a body may say: `user` and one more name, or a tuple.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Asked {
-    user: String,
-    #[serde(default)]
+    user: Option<String>,
     permission: Option<String>,
-    #[serde(default)]
     role: Option<String>,
-    #[serde(default)]
+    group: Option<String>,
+    tag: Option<String>,
+    tuple: Option<String>,
     until: Option<String>,
-    #[serde(default)]
     strict: Option<bool>,
 }
 
@@ -80,10 +76,10 @@ async fn decide(
     let strict = door.parts.strict || asked.strict == Some(true);
     let change = to_change(kind, action, asked).map_err(|error| unread(error.into()))?;
     let because = |problem: Problem| (change.item.json(), problem);
-    rights::may_change(asker, &change).map_err(|refusal| because(refusal.into()))?;
-    let doubt = match (kind, action) {
-        (Kind::Permission, Action::Grant) => door.known().doubt(change.item.name()),
-        (Kind::Permission, Action::Revoke) | (Kind::Role, _) => None,
+    rights::may_change(door, asker, &change).map_err(|refusal| because(refusal.into()))?;
+    let doubt = match action {
+        Action::Grant => door.known().doubt(&change.item),
+        Action::Revoke => None,
     };
     if let (Some(doubt), true) = (&doubt, strict) {
         let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY);
@@ -130,16 +126,35 @@ fn to_change(kind: Kind, action: Action, asked: Asked) -> Result<Change, ManageE
         user,
         permission,
         role,
+        group,
+        tag,
+        tuple,
         until,
         strict: _,
     } = asked;
-    let item = match (kind, permission, role) {
-        (Kind::Permission, Some(permission), None) => Item::permission(user, permission),
-        (Kind::Role, None, Some(role)) => Item::role(user, role),
-        (Kind::Permission | Kind::Role, _, _) => {
+    let named = [
+        (Kind::Permission, permission),
+        (Kind::Role, role),
+        (Kind::Group, group),
+        (Kind::Tag, tag),
+        (Kind::Tuple, tuple),
+    ];
+    let mut named = named
+        .into_iter()
+        .filter_map(|(kind, name)| Some((kind, name?)));
+    let item = match (named.next(), named.next(), user) {
+        (Some((Kind::Tuple, tuple)), None, None) if kind == Kind::Tuple => Item::tuple(&tuple)?,
+        (Some((of, name)), None, Some(user)) if of == kind && kind != Kind::Tuple => {
+            Item::of_user(kind, user, name)
+        }
+        _ => {
+            let names = match kind {
+                Kind::Tuple => "tuple".to_owned(),
+                _ => format!("user and {}", kind.singular()),
+            };
             return Err(ManageError::Invalid {
-                message: format!("the body has to name {}", kind.columns().join(" and ")),
-                hint: "Send only what this address is about.",
+                message: format!("the body has to name {names}, and nothing else"),
+                hint: "Beside them it may hold until and strict.",
             });
         }
     };
@@ -151,53 +166,8 @@ fn to_change(kind: Kind, action: Action, asked: Asked) -> Result<Change, ManageE
     })
 }
 
-async fn list(
-    State(door): State<Arc<Door>>,
-    kind: Kind,
-    Extension(peer): Extension<Peer>,
-    Extension(request_id): Extension<RequestId>,
-    Path(user): Path<String>,
-    request: Request,
-) -> Result<Response, Problem> {
-    let asker = door.asker(request.headers(), peer, request_id).await?;
-    let named: String = user.chars().take(300).collect();
-    let item = json!({"kind": kind.plural(), "user": named});
-    let listed = match may_list(&asker, &user) {
-        Ok(()) => {
-            let listed = door.parts.manager.list(kind, &[Some(&user)]).await;
-            listed.map_err(Problem::from)
-        }
-        Err(problem) => Err(problem),
-    };
-    let listed = match listed {
-        Ok(listed) => listed,
-        Err(problem) => return Err(refused(&door, &asker, "list", &item, problem).await),
-    };
-    door.parts.manager.looked(&asker.by, "list", &item).await?;
-    let name = kind.columns().last().copied().unwrap_or_default();
-    let rows: Vec<Value> = listed
-        .rows
-        .iter()
-        .map(|row| json!({name: row.keys.last(), "until": row.until}))
-        .collect();
-    Ok(reply(
-        &json!({"user": user, kind.plural(): rows, "truncated": listed.truncated}),
-    ))
-}
-
-fn may_list(asker: &Asker, user: &str) -> Result<(), Problem> {
-    rights::may_manage(asker)?;
-    if valid_name(user) {
-        return Ok(());
-    }
-    let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY);
-    Err(problem
-        .slug("invalid_name")
-        .detail("the user is not a name"))
-}
-
 /// Leaves the audit's line of a request that is refused.
-async fn refused(
+pub(super) async fn refused(
     door: &Door,
     asker: &Asker,
     action: &'static str,
@@ -212,7 +182,7 @@ async fn refused(
     problem
 }
 
-fn facts(request: &Request) -> Result<(Peer, RequestId), Problem> {
+pub(super) fn facts(request: &Request) -> Result<(Peer, RequestId), Problem> {
     let extensions = request.extensions();
     match (extensions.get::<Peer>(), extensions.get::<RequestId>()) {
         (Some(peer), Some(id)) => Ok((*peer, *id)),
@@ -220,7 +190,7 @@ fn facts(request: &Request) -> Result<(Peer, RequestId), Problem> {
     }
 }
 
-fn reply(body: &Value) -> Response {
+pub(super) fn reply(body: &Value) -> Response {
     let json = [(header::CONTENT_TYPE, "application/json")];
     (json, body.to_string()).into_response()
 }

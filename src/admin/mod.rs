@@ -6,6 +6,7 @@
 //! ```
 
 mod grants;
+mod lists;
 mod me;
 mod rights;
 
@@ -15,6 +16,7 @@ use crate::identity::{Authenticator, Principal};
 use crate::manage::{By, Kind, Known, ManageError, Manager};
 use crate::policy::Policy;
 use crate::provider::Resolver;
+use crate::tuples::Tuples;
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
@@ -36,6 +38,8 @@ pub struct Parts {
     pub manager: Arc<Manager>,
     /// A permission without which nobody gets in.
     pub connect_requires: Option<String>,
+    /// Relation tuples' rules.
+    pub tuples: Option<Arc<Tuples>>,
     /// Longest body, in bytes.
     pub body_bytes_max: usize,
     /// Refuse permissions that nothing asks for.
@@ -94,7 +98,14 @@ impl Door {
         let policy = self.parts.policy.load();
         let views = policy.views().iter().map(|view| &view.view);
         let others = self.parts.connect_requires.iter().cloned();
-        Known::new(views, others.chain([ADMIN_PERMISSION.to_owned()]))
+        let others = others.chain([ADMIN_PERMISSION.to_owned()]);
+        Known::new(views, others, self.parts.tuples.clone())
+    }
+
+    /// The namespace of users in tuples.
+    fn users(&self) -> &str {
+        let tuples = self.parts.tuples.as_ref();
+        tuples.map_or("user", |tuples| tuples.namespaces.user.as_str())
     }
 }
 

@@ -4,7 +4,7 @@
 //! changes their own grants; what could let somebody else do the same (a wildcard, `admin:...`) is granted only by
 //! whoever holds it. The superuser flag is no grant and cannot be given here.
 
-use super::{ADMIN_PERMISSION, Asker};
+use super::{ADMIN_PERMISSION, Asker, Door};
 use crate::error::{Reason, Refusal};
 use crate::manage::{Action, Change, Kind};
 
@@ -37,18 +37,20 @@ pub(super) fn may_manage(asker: &Asker) -> Result<(), Refusal> {
 }
 
 /// Whether this asker may make this change.
-pub(super) fn may_change(asker: &Asker, change: &Change) -> Result<(), Refusal> {
+pub(super) fn may_change(door: &Door, asker: &Asker, change: &Change) -> Result<(), Refusal> {
     let refuse = |says: String| Err(Refusal::new(Reason::NotAuthorized, says));
-    if change.item.user() == Some(asker.principal.user_id()) {
+    if change.item.user(door.users()) == Some(asker.principal.user_id()) {
         return refuse("nobody changes their own permissions".to_owned());
+    }
+    if door.parts.manager.store().operator_only(&change.item) {
+        return refuse(format!("{} is the operator's to change", change.item));
     }
     let name = change.item.name();
     let spreads = name.contains('*') || name == "admin" || name.starts_with("admin:");
-    let held = asker.principal.has_permission(name);
     match (change.item.kind(), change.action) {
-        (Kind::Permission, Action::Grant) if spreads && !held => {
+        (Kind::Permission, Action::Grant) if spreads && !asker.principal.has_permission(&name) => {
             refuse(format!("only a holder of {name:?} may grant it"))
         }
-        (Kind::Permission | Kind::Role, Action::Grant | Action::Revoke) => Ok(()),
+        (Kind::Permission | Kind::Role | Kind::Group | Kind::Tag | Kind::Tuple, _) => Ok(()),
     }
 }

@@ -3,7 +3,7 @@
 use super::build;
 use crate::admin::{self, Parts};
 use crate::audit::AuditLog;
-use crate::config::{Admin, Config, ProviderKind};
+use crate::config::{Admin, Config, ProviderKind, Tags};
 use crate::control::{Connector, Target, client_tls};
 use crate::error::Fault;
 use crate::http::{self, Hosts, Listener};
@@ -58,20 +58,24 @@ fn store(config: &Config, admin: &Admin) -> anyhow::Result<Store> {
     ];
     let providers = config.providers.iter().filter_map(|provider| {
         if let ProviderKind::Sql(sql) = &provider.kind {
-            Some(&sql.user)
+            Some(sql)
         } else {
             None
         }
     });
+    let queries = providers
+        .clone()
+        .flat_map(|sql| [&sql.queries.roles, &sql.queries.permissions]);
+    let mut readers: Vec<String> = upstream.into_iter().flatten().cloned().collect();
+    readers.extend(providers.map(|sql| sql.user.clone()));
+    if let Some(Tags::Table(tags)) = &config.tags {
+        readers.push(tags.user.clone());
+    }
     let settings = StoreSettings {
         tables: admin.tables.clone(),
         timeout: admin.timeout,
-        readers: upstream
-            .into_iter()
-            .flatten()
-            .chain(providers)
-            .cloned()
-            .collect(),
+        readers,
+        queries: queries.flatten().cloned().collect(),
     };
     Ok(Store::new(connector, settings))
 }
@@ -121,6 +125,7 @@ impl Door {
             policy,
             manager,
             connect_requires: config.gate.connect_requires.clone(),
+            tuples: config.tuples.clone(),
             body_bytes_max: admin.body_bytes_max,
             strict: admin.strict,
         });

@@ -53,14 +53,20 @@ pub(super) enum Command {
     Describe(Describe),
     /// What concerns the providers of roles and permissions
     Provider(Provider),
-    /// Give a user a permission or a role, for good or until a moment
+    /// Give a user a permission, a role or the like, for good or until a moment
     Grant(Grant),
-    /// Take a permission or a role from a user
+    /// Take a permission, a role or the like from a user
     Revoke(Revoke),
     /// List the permissions granted to a user directly
     Permissions(Granted),
     /// List the roles granted to a user
     Roles(Granted),
+    /// List the groups a user is a member of
+    Groups(Granted),
+    /// List the tags whose list of users names a user
+    Tags(Granted),
+    /// List relation tuples
+    Tuples(Tuples),
 }
 
 /// The commands about providers.
@@ -117,6 +123,15 @@ pub(super) struct Granting {
     /// A role, such as \"HR Manager\"
     #[arg(long, short, value_name = "ROLE")]
     pub role: Option<String>,
+    /// Membership of a group, for tags
+    #[arg(long, value_name = "GROUP")]
+    pub group: Option<String>,
+    /// A place in the list of users of a tag whose access is "specific"
+    #[arg(long, value_name = "TAG")]
+    pub tag: Option<String>,
+    /// A relation tuple, such as document:7#viewer@user:bob; without --user
+    #[arg(long, value_name = "TUPLE")]
+    pub tuple: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -124,6 +139,7 @@ pub(super) struct Granting {
 Examples:
   rowgate grant --user bob --permission read:pii
   rowgate grant --user bob --role 'HR Manager' --until 2026-12-31T23:59:59Z
+  rowgate grant --tuple 'document:7#viewer@group:eng#member'
   rowgate grant --user bob --permission raed:pii --strict      refused: no view asks for it
 
 Granting again is harmless: nothing changes, or only the moment it ends.
@@ -133,8 +149,14 @@ pub(super) struct Grant {
     #[command(flatten)]
     pub config: WithConfig,
     /// To whom
-    #[arg(long, short, value_name = "USER")]
-    pub user: String,
+    #[arg(
+        long,
+        short,
+        value_name = "USER",
+        conflicts_with = "tuple",
+        required_unless_present = "tuple"
+    )]
+    pub user: Option<String>,
     #[command(flatten)]
     pub what: Granting,
     /// When it ends by itself: ISO 8601 with a zone; without it, never
@@ -162,8 +184,14 @@ pub(super) struct Revoke {
     #[command(flatten)]
     pub config: WithConfig,
     /// From whom
-    #[arg(long, short, value_name = "USER")]
-    pub user: String,
+    #[arg(
+        long,
+        short,
+        value_name = "USER",
+        conflicts_with = "tuple",
+        required_unless_present = "tuple"
+    )]
+    pub user: Option<String>,
     #[command(flatten)]
     pub what: Granting,
     /// Print JSON
@@ -284,6 +312,27 @@ pub(super) struct Explain {
     /// The SQL, as the agent would send it
     #[arg(value_name = "SQL")]
     pub sql: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rowgate tuples --object document:7
+  rowgate tuples --subject user:bob --json
+
+Listed are the tuples of the table, not what follows from them; for that see the views that ask for objects.")]
+pub(super) struct Tuples {
+    #[command(flatten)]
+    pub config: WithConfig,
+    /// Of which object, such as document:7
+    #[arg(long, value_name = "OBJECT")]
+    pub object: Option<String>,
+    /// Of which subject, such as user:bob
+    #[arg(long, value_name = "SUBJECT")]
+    pub subject: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[cfg(test)]

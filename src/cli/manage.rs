@@ -10,7 +10,7 @@ use crate::install;
 use crate::manage::{
     Action, By, Change, Done, Item, Kind, Known, Listed, ManageError, Manager, Until,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::fmt::Write as _;
 
 pub(super) async fn grant(arguments: args::Grant) -> Outcome {
@@ -19,13 +19,10 @@ pub(super) async fn grant(arguments: args::Grant) -> Outcome {
     let until = until.map_err(|error| Failure::Usage(told(error)))?;
     let change = Change {
         action: Action::Grant,
-        item: item(arguments.user, arguments.what),
+        item: item(arguments.user, arguments.what)?,
         until,
     };
-    let doubt = match change.item.kind() {
-        Kind::Permission => known(&config)?.doubt(change.item.name()),
-        Kind::Role => None,
-    };
+    let doubt = known(&config)?.doubt(&change.item);
     let strict = arguments.strict || config.admin.as_ref().is_some_and(|admin| admin.strict);
     let manager = manager(&config).await?;
     if let Some(doubt) = &doubt {
@@ -46,7 +43,7 @@ pub(super) async fn revoke(arguments: args::Revoke) -> Outcome {
     let config = load(&arguments.config)?;
     let change = Change {
         action: Action::Revoke,
-        item: item(arguments.user, arguments.what),
+        item: item(arguments.user, arguments.what)?,
         until: None,
     };
     let manager = manager(&config).await?;
@@ -54,19 +51,44 @@ pub(super) async fn revoke(arguments: args::Revoke) -> Outcome {
 }
 
 pub(super) async fn list(arguments: args::Granted, kind: Kind) -> Outcome {
-    let config = load(&arguments.config)?;
-    let manager = manager(&config).await?;
-    let listed = manager.list(kind, &[arguments.user.as_deref()]).await;
-    let listed = listed.map_err(|error| failure(error))?;
+    let keys = [arguments.user.as_deref()];
     let item = json!({"kind": kind.plural(), "user": arguments.user});
-    let looked = manager.looked(&operator(), "list", &item).await;
+    show(&arguments.config, kind, &keys, &item, arguments.json).await
+}
+
+pub(super) async fn tuples(arguments: args::Tuples) -> Outcome {
+    let part = |text: &Option<String>| match text.as_deref().map(|text| text.split_once(':')) {
+        None => Ok((None, None)),
+        Some(Some((namespace, id))) => Ok((Some(namespace.to_owned()), Some(id.to_owned()))),
+        Some(None) => Err(Failure::Usage(anyhow::anyhow!(
+            "object and subject are written as in document:7 and user:bob"
+        ))),
+    };
+    let (object, subject) = (part(&arguments.object)?, part(&arguments.subject)?);
+    let keys = [&object.0, &object.1, &None, &subject.0, &subject.1];
+    let keys = keys.map(Option::as_deref);
+    let item = json!({"kind": "tuples", "object": arguments.object, "subject": arguments.subject});
+    show(&arguments.config, Kind::Tuple, &keys, &item, arguments.json).await
+}
+
+async fn show(
+    config: &args::WithConfig,
+    kind: Kind,
+    keys: &[Option<&str>],
+    item: &Value,
+    json: bool,
+) -> Outcome {
+    let config = load(config)?;
+    let manager = manager(&config).await?;
+    let listed = manager.list(kind, keys).await.map_err(failure)?;
+    let looked = manager.looked(&operator(), "list", item).await;
     looked.map_err(|fault| failure(fault.into()))?;
-    print(&match arguments.json {
+    print(&match json {
         true => format!("{}\n", json_of(&listed, kind)),
-        false => text_of(&listed),
+        false => text_of(&listed, kind),
     });
     if listed.truncated {
-        progress("there are more; name a user with --user");
+        progress("there are more; narrow it down");
     }
     Ok(Exit::Ok)
 }
@@ -79,17 +101,32 @@ async fn manager(config: &Config) -> Result<Manager, Failure> {
     app::manager(config).await.map_err(Failure::Unreachable)
 }
 
-fn item(user: String, what: args::Granting) -> Item {
-    match what {
-        args::Granting {
-            permission: Some(permission),
-            role: _,
-        } => Item::permission(user, permission),
-        // clap takes exactly one of them.
-        args::Granting {
-            permission: None,
-            role,
-        } => Item::role(user, role.unwrap_or_default()),
+/// clap takes exactly one of them, and a user with all but a tuple.
+fn item(user: Option<String>, what: args::Granting) -> Result<Item, Failure> {
+    let args::Granting {
+        permission,
+        role,
+        group,
+        tag,
+        tuple,
+    } = what;
+    if let Some(tuple) = tuple {
+        return Item::tuple(&tuple).map_err(|error| Failure::Usage(told(error)));
+    }
+    let named = [
+        (Kind::Permission, permission),
+        (Kind::Role, role),
+        (Kind::Group, group),
+        (Kind::Tag, tag),
+    ];
+    let mut named = named
+        .into_iter()
+        .filter_map(|(kind, name)| Some((kind, name?)));
+    match (named.next(), user) {
+        (Some((kind, name)), Some(user)) => Ok(Item::of_user(kind, user, name)),
+        _ => Err(Failure::Usage(anyhow::anyhow!(
+            "--user says whom it is about"
+        ))),
     }
 }
 
@@ -97,10 +134,8 @@ fn known(config: &Config) -> Result<Known, Failure> {
     let views = install::read_views(&config.views, config.tuples.as_ref())
         .map_err(super::policy::failure)?;
     let others = config.gate.connect_requires.iter().cloned();
-    Ok(Known::new(
-        &views,
-        others.chain([ADMIN_PERMISSION.to_owned()]),
-    ))
+    let others = others.chain([ADMIN_PERMISSION.to_owned()]);
+    Ok(Known::new(&views, others, config.tuples.clone()))
 }
 
 /// Whoever runs the command, by their name on this machine.
@@ -159,23 +194,25 @@ fn sentence(change: &Change, done: &Done) -> String {
 
 fn json_of(listed: &Listed, kind: Kind) -> Value {
     let rows = listed.rows.iter().map(|row| {
-        let keys = kind.columns().iter().zip(&row.keys);
-        let mut object: Map<String, Value> = keys
-            .map(|(name, key)| ((*name).to_owned(), json!(key)))
-            .collect();
-        object.insert("until".to_owned(), json!(row.until));
-        Value::Object(object)
+        let mut object = Item::from_row(kind, row).json();
+        if let Value::Object(object) = &mut object {
+            object.insert("until".to_owned(), json!(row.until));
+        }
+        object
     });
     let rows: Vec<Value> = rows.collect();
     json!({kind.plural(): rows, "truncated": listed.truncated})
 }
 
 /// One line a grant, the columns apart by tabs; what a terminal could take for a command is escaped.
-fn text_of(listed: &Listed) -> String {
+fn text_of(listed: &Listed, kind: Kind) -> String {
     let mut text = String::new();
     for row in &listed.rows {
-        let keys: Vec<String> = row
-            .keys
+        let names = match kind {
+            Kind::Tuple => vec![Item::from_row(kind, row).name().into_owned()],
+            Kind::Permission | Kind::Role | Kind::Group | Kind::Tag => row.keys.clone(),
+        };
+        let keys: Vec<String> = names
             .iter()
             .map(|key| key.escape_debug().to_string())
             .collect();

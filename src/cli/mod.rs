@@ -103,6 +103,9 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Revoke(arguments) => manage::revoke(arguments).await,
         Command::Permissions(arguments) => manage::list(arguments, Kind::Permission).await,
         Command::Roles(arguments) => manage::list(arguments, Kind::Role).await,
+        Command::Groups(arguments) => manage::list(arguments, Kind::Group).await,
+        Command::Tags(arguments) => manage::list(arguments, Kind::Tag).await,
+        Command::Tuples(arguments) => manage::tuples(arguments).await,
     }
 }
 

@@ -3,6 +3,7 @@
 use super::check::{Check, join};
 use super::sections::upstream_tls;
 use super::{Upstream, UpstreamTls};
+use crate::tuples::{TupleTable, Tuples};
 use secrecy::SecretString;
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -47,6 +48,12 @@ pub struct AdminTables {
     pub permissions: Option<AdminTable>,
     /// Roles.
     pub roles: Option<AdminTable>,
+    /// Members of groups, for tags.
+    pub groups: Option<AdminTable>,
+    /// Users in the lists of tags.
+    pub tags: Option<AdminTable>,
+    /// Relation tuples, in the table that `[tuples]` names.
+    pub tuples: Option<AdminTable>,
 }
 
 /// One table whose rows grant something.
@@ -58,6 +65,8 @@ pub struct AdminTable {
     pub name: String,
     /// The columns with the names: who, then what.
     pub keys: Vec<String>,
+    /// What only the operator's commands may grant or revoke, by name.
+    pub operator_only: Vec<String>,
     /// The column with a grant's end (`timestamptz`); the table may lack it.
     pub expiry: String,
 }
@@ -66,38 +75,31 @@ pub(super) fn admin(
     check: &mut Check,
     top: &mut Table,
     upstream: Option<&Upstream>,
+    tuples: Option<&Tuples>,
     tls: bool,
 ) -> Option<Admin> {
     let mut section = check.table(top, "", "admin")?;
-    let permissions = table(
-        check,
-        &mut section,
-        "permissions",
-        "authz_permissions",
-        &["username", "permission"],
-    );
-    let roles = table(
-        check,
-        &mut section,
-        "roles",
-        "user_roles",
-        &["user", "role"],
-    );
-    let raw: RawAdmin = check.section("admin", section);
-    if permissions.is_none() && roles.is_none() {
-        check.problem(
-            "admin",
-            "manages nothing",
-            "Add [admin.permissions] or [admin.roles], for the tables of those names.",
-        );
+    let mut tables = AdminTables::default();
+    for (kind, slot) in [
+        (PERMISSIONS, &mut tables.permissions),
+        (ROLES, &mut tables.roles),
+        (GROUPS, &mut tables.groups),
+        (TAGS, &mut tables.tags),
+    ] {
+        *slot = table(check, &mut section, kind);
     }
-    settings(
-        check,
-        raw,
-        upstream?,
-        tls,
-        AdminTables { permissions, roles },
-    )
+    let raw: RawAdmin = check.section("admin", section);
+    if raw.tuples == Some(true) {
+        tables.tuples = tuples.and_then(|tuples| Some(tuple_table(tuples.table.as_ref()?)));
+        if tables.tuples.is_none() {
+            let hint = "Name the table in [tuples], or leave admin.tuples out.";
+            check.problem("admin.tuples", "has no table to write to", hint);
+        }
+    } else if tables == AdminTables::default() {
+        let hint = "Add [admin.permissions], [admin.roles], [admin.groups] or [admin.tags], or tuples = true.";
+        check.problem("admin", "manages nothing", hint);
+    }
+    settings(check, raw, upstream?, tls, tables)
 }
 
 fn settings(
@@ -175,14 +177,21 @@ fn address(
     Some(listen)
 }
 
+/// Key, table and columns of a kind where the configuration does not say otherwise.
+type Usual = (&'static str, &'static str, &'static [&'static str]);
+const PERMISSIONS: Usual = (
+    "permissions",
+    "authz_permissions",
+    &["username", "permission"],
+);
+const ROLES: Usual = ("roles", "user_roles", &["user", "role"]);
+const GROUPS: Usual = ("groups", "group_members", &["member", "group"]);
+/// The list of users (`text[]`), the tag's name, and who may access it: `specific` where the list counts.
+const TAGS: Usual = ("tags", "tags", &["allowed", "name", "access"]);
+
 /// `[admin.KEY]`; its presence says that this kind is managed.
-fn table(
-    check: &mut Check,
-    section: &mut Table,
-    key: &str,
-    default: &str,
-    columns: &[&str],
-) -> Option<AdminTable> {
+fn table(check: &mut Check, section: &mut Table, usual: Usual) -> Option<AdminTable> {
+    let (key, default, columns) = usual;
     let path = join("admin", key);
     let table = check.table(section, "admin", key)?;
     let raw: RawTable = check.section(&path, table);
@@ -206,8 +215,29 @@ fn table(
         schema: schema.to_owned(),
         name: name.to_owned(),
         keys,
+        operator_only: raw.operator_only.unwrap_or_default(),
         expiry,
     })
+}
+
+fn tuple_table(table: &TupleTable) -> AdminTable {
+    let columns = &table.columns;
+    let keys = [
+        &columns.namespace,
+        &columns.object,
+        &columns.relation,
+        &columns.subject_namespace,
+        &columns.subject_id,
+        &columns.subject_relation,
+    ];
+    AdminTable {
+        schema: table.schema.clone(),
+        name: table.name.clone(),
+        keys: keys.map(String::clone).to_vec(),
+        operator_only: Vec::new(),
+        // An impossible name where there is no such column: it will not be found.
+        expiry: columns.expires_at.clone().unwrap_or_default(),
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -226,6 +256,7 @@ struct RawAdmin {
     connections_max: Option<usize>,
     body_bytes_max: Option<usize>,
     strict: Option<bool>,
+    tuples: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -233,5 +264,6 @@ struct RawAdmin {
 struct RawTable {
     table: Option<String>,
     columns: Option<Vec<String>>,
+    operator_only: Option<Vec<String>>,
     expiry_column: Option<String>,
 }

@@ -3,7 +3,8 @@
 use super::{Action, Change, ManageError};
 use crate::identity::valid_name;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 use std::fmt;
 use time::format_description::well_known::{Iso8601, Rfc3339};
 use time::{OffsetDateTime, UtcOffset};
@@ -15,17 +16,32 @@ pub enum Kind {
     Permission,
     /// A role.
     Role,
+    /// Membership of a group, for tags.
+    Group,
+    /// A place in the list of users of a tag.
+    Tag,
+    /// A relation tuple.
+    Tuple,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Permission, Self::Role];
+    pub const ALL: [Self; 5] = [
+        Self::Permission,
+        Self::Role,
+        Self::Group,
+        Self::Tag,
+        Self::Tuple,
+    ];
 
     /// What its columns mean, in order.
     pub fn columns(self) -> &'static [&'static str] {
         match self {
             Self::Permission => &["user", "permission"],
             Self::Role => &["user", "role"],
+            Self::Group => &["user", "group"],
+            Self::Tag => &["user", "tag"],
+            Self::Tuple => super::tuple::COLUMNS,
         }
     }
 
@@ -34,6 +50,20 @@ impl Kind {
         match self {
             Self::Permission => "permissions",
             Self::Role => "roles",
+            Self::Group => "groups",
+            Self::Tag => "tags",
+            Self::Tuple => "tuples",
+        }
+    }
+
+    /// One of them.
+    pub fn singular(self) -> &'static str {
+        match self {
+            Self::Permission => "permission",
+            Self::Role => "role",
+            Self::Group => "group",
+            Self::Tag => "tag",
+            Self::Tuple => "tuple",
         }
     }
 }
@@ -47,19 +77,30 @@ pub struct Item {
 }
 
 impl Item {
-    /// A permission of a user.
-    pub fn permission(user: impl Into<String>, permission: impl Into<String>) -> Self {
+    /// Something of one user: any kind but a tuple.
+    pub fn of_user(kind: Kind, user: impl Into<String>, name: impl Into<String>) -> Self {
         Self {
-            kind: Kind::Permission,
-            keys: vec![user.into(), permission.into()],
+            kind,
+            keys: vec![user.into(), name.into()],
         }
     }
 
-    /// A role of a user.
-    pub fn role(user: impl Into<String>, role: impl Into<String>) -> Self {
+    /// A tuple, such as `document:7#viewer@user:bob` or `folder:1#viewer@group:eng#member`.
+    ///
+    /// # Errors
+    /// [`ManageError::Invalid`] when it is not one.
+    pub fn tuple(text: &str) -> Result<Self, ManageError> {
+        Ok(Self {
+            kind: Kind::Tuple,
+            keys: super::tuple::parse(text)?,
+        })
+    }
+
+    /// What a row grants.
+    pub fn from_row(kind: Kind, row: &super::ListedRow) -> Self {
         Self {
-            kind: Kind::Role,
-            keys: vec![user.into(), role.into()],
+            kind,
+            keys: row.keys.clone(),
         }
     }
 
@@ -73,20 +114,37 @@ impl Item {
         &self.keys
     }
 
-    /// The user it is granted to; `None` where it concerns more than one.
-    pub fn user(&self) -> Option<&str> {
+    /// The user it is granted to; `None` where it may concern more than one. `users` is the namespace of users in
+    /// tuples.
+    pub fn user(&self, users: &str) -> Option<&str> {
         match self.kind {
-            Kind::Permission | Kind::Role => self.keys.first().map(String::as_str),
+            Kind::Permission | Kind::Role | Kind::Group | Kind::Tag => {
+                self.keys.first().map(String::as_str)
+            }
+            Kind::Tuple => match self.keys.as_slice() {
+                [_, _, _, namespace, id, relation] if namespace == users && relation.is_empty() => {
+                    Some(id)
+                }
+                _ => None,
+            },
         }
     }
 
-    /// The permission or role itself.
-    pub fn name(&self) -> &str {
-        self.keys.last().map_or("", String::as_str)
+    /// The permission, role, group or tag itself, or the whole tuple.
+    pub fn name(&self) -> Cow<'_, str> {
+        match self.kind {
+            Kind::Tuple => super::tuple::text(&self.keys).into(),
+            Kind::Permission | Kind::Role | Kind::Group | Kind::Tag => {
+                self.keys.last().map_or("", String::as_str).into()
+            }
+        }
     }
 
     /// `{"user": "bob", "role": "editor"}`.
     pub fn json(&self) -> Value {
+        if self.kind == Kind::Tuple {
+            return json!({"tuple": bounded(&self.name())});
+        }
         let names = self.kind.columns().iter().zip(&self.keys);
         let map: Map<String, Value> = names
             .map(|(name, key)| ((*name).to_owned(), Value::from(bounded(key))))
@@ -97,17 +155,23 @@ impl Item {
 
 /// What was refused for its length is not written at length.
 fn bounded(key: &str) -> String {
-    key.chars().take(300).collect()
+    key.chars().take(1_000).collect()
 }
 
 /// For people: `role "editor" of bob`.
 impl fmt::Display for Item {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, name) = (self.kind.singular(), self.name());
         match self.kind {
-            Kind::Permission => write!(f, "permission {:?}", self.name())?,
-            Kind::Role => write!(f, "role {:?}", self.name())?,
+            Kind::Tuple => write!(f, "{kind} {name}"),
+            Kind::Permission | Kind::Role | Kind::Group | Kind::Tag => {
+                write!(
+                    f,
+                    "{kind} {name:?} of {:?}",
+                    self.user("").unwrap_or_default()
+                )
+            }
         }
-        write!(f, " of {:?}", self.user().unwrap_or_default())
     }
 }
 
@@ -115,7 +179,9 @@ impl Change {
     /// Bounded names that mean one thing to everybody, and an end that lies ahead.
     pub(super) fn check(&self) -> Result<(), ManageError> {
         for (column, key) in self.item.kind.columns().iter().zip(&self.item.keys) {
-            if !valid_name(key) {
+            // No relation: the subject is the user or object itself.
+            let none = *column == "subject_relation" && key.is_empty();
+            if !none && !valid_name(key) {
                 return Err(ManageError::invalid(
                     format!("the {column} is not a name"),
                     "Use 1 to 256 bytes without control or invisible characters, and without blanks at the ends.",
@@ -183,6 +249,10 @@ pub struct Held {
 mod tests {
     use super::*;
 
+    fn role(user: &str, role: &str) -> Item {
+        Item::of_user(Kind::Role, user, role)
+    }
+
     fn grant(item: Item) -> Change {
         Change {
             action: Action::Grant,
@@ -222,8 +292,8 @@ mod tests {
 
     #[test]
     fn names_are_bounded_and_visible_and_an_end_lies_ahead() {
-        assert!(grant(Item::role("bob", "HR Manager")).check().is_ok());
-        assert!(grant(Item::role("o'brien\"; --", "a\\b")).check().is_ok());
+        assert!(grant(role("bob", "HR Manager")).check().is_ok());
+        assert!(grant(role("o'brien\"; --", "a\\b")).check().is_ok());
         for (user, role) in [
             ("", "editor"),
             ("bob", ""),
@@ -234,13 +304,13 @@ mod tests {
             (&*"b".repeat(257), "editor"),
         ] {
             assert!(
-                grant(Item::role(user, role)).check().is_err(),
+                grant(role(user, role)).check().is_err(),
                 "{user:?} {role:?}"
             );
         }
         let past = Change {
             until: Some(Until::parse("2001-01-01T00:00:00Z").unwrap()),
-            ..grant(Item::role("bob", "editor"))
+            ..grant(role("bob", "editor"))
         };
         assert!(past.check().is_err());
         let ahead = Change {

@@ -9,8 +9,10 @@
 
 mod item;
 mod known;
+mod probe;
 mod rows;
 mod store;
+mod tuple;
 
 pub use item::{Held, Item, Kind, Until};
 pub use known::Known;

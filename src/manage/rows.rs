@@ -1,5 +1,6 @@
 //! The SQL for one table whose rows grant something: names are the operator's and quoted, values are parameters.
 
+use super::Kind;
 use crate::config::AdminTable;
 use crate::policy::quote_identifier;
 
@@ -9,7 +10,12 @@ pub(super) struct Rows {
     relation: String,
     keys: Vec<String>,
     expiry: Option<String>,
+    /// One row has a list of users, and this column says whether the list counts.
+    listed: Option<String>,
 }
+
+/// The word for "the users of the list" in a tag's access.
+const SPECIFIC: &str = "'specific'::pg_catalog.text";
 
 /// `until` as UTC in ISO 8601, or NULL, or the word for infinity.
 const SHOWN: &str = "CASE WHEN pg_catalog.isfinite(u) THEN \
@@ -17,15 +23,23 @@ const SHOWN: &str = "CASE WHEN pg_catalog.isfinite(u) THEN \
 
 impl Rows {
     /// `has_expiry`: the table has the expiry column named in the settings.
-    pub(super) fn new(table: &AdminTable, has_expiry: bool) -> Self {
+    pub(super) fn new(table: &AdminTable, kind: Kind, has_expiry: bool) -> Self {
+        let columns = kind.columns().len();
+        let access = table.keys.get(columns).filter(|_| kind == Kind::Tag);
         Self {
+            listed: access.map(|access| quote_identifier(access)),
             relation: format!(
                 "{}.{}",
                 quote_identifier(&table.schema),
                 quote_identifier(&table.name)
             ),
-            keys: table.keys.iter().map(|key| quote_identifier(key)).collect(),
-            expiry: has_expiry.then(|| quote_identifier(&table.expiry)),
+            keys: table
+                .keys
+                .iter()
+                .take(columns)
+                .map(|key| quote_identifier(key))
+                .collect(),
+            expiry: (has_expiry && kind != Kind::Tag).then(|| quote_identifier(&table.expiry)),
         }
     }
 
@@ -35,6 +49,13 @@ impl Rows {
 
     /// `$1`... are the keys.
     fn condition(&self) -> String {
+        if let (Some(access), [user, name]) = (&self.listed, self.keys.as_slice()) {
+            return format!(
+                "{} AND {access} OPERATOR(pg_catalog.=) {SPECIFIC} \
+                 AND $1::pg_catalog.text OPERATOR(pg_catalog.=) ANY ({user})",
+                equals(name, 2)
+            );
+        }
         let each = self.keys.iter().zip(1..).map(|(key, n)| equals(key, n));
         each.collect::<Vec<String>>().join(" AND ")
     }
@@ -66,7 +87,16 @@ impl Rows {
         )
     }
 
+    /// Returns a row if it did anything.
     pub(super) fn insert(&self) -> String {
+        if let (Some(access), [user, name]) = (&self.listed, self.keys.as_slice()) {
+            return format!(
+                "UPDATE {} SET {user} = pg_catalog.array_append({user}, $1::pg_catalog.text) WHERE {} \
+                 AND {access} OPERATOR(pg_catalog.=) {SPECIFIC} RETURNING 1",
+                self.relation,
+                equals(name, 2)
+            );
+        }
         let mut columns = self.keys.clone();
         let mut values: Vec<String> = (1..=self.keys.len())
             .map(|n| format!("${n}::pg_catalog.text"))
@@ -76,7 +106,7 @@ impl Rows {
             values.push(self.moment());
         }
         format!(
-            "INSERT INTO {} ({}) VALUES ({})",
+            "INSERT INTO {} ({}) VALUES ({}) RETURNING 1",
             self.relation,
             columns.join(", "),
             values.join(", ")
@@ -95,6 +125,13 @@ impl Rows {
     }
 
     pub(super) fn delete(&self) -> String {
+        if let (Some(_), [user, _]) = (&self.listed, self.keys.as_slice()) {
+            return format!(
+                "UPDATE {} SET {user} = pg_catalog.array_remove({user}, $1::pg_catalog.text) WHERE {}",
+                self.relation,
+                self.condition()
+            );
+        }
         format!("DELETE FROM {} WHERE {}", self.relation, self.condition())
     }
 
@@ -110,14 +147,22 @@ impl Rows {
         let columns = self.keys.iter().zip(1..);
         let columns = columns.map(|(key, n)| format!("{key}::pg_catalog.text AS k{n}"));
         let columns: Vec<String> = columns.collect();
+        let relation = match (&self.listed, self.keys.as_slice()) {
+            (Some(access), [user, name]) => format!(
+                "(SELECT pg_catalog.unnest({user}) AS {user}, {name} FROM {} \
+                 WHERE {access} OPERATOR(pg_catalog.=) {SPECIFIC}) AS listed",
+                self.relation
+            ),
+            _ => self.relation.clone(),
+        };
         let order: Vec<String> = (1..=self.keys.len()).map(|n| format!("k{n}")).collect();
         let order = order.join(", ");
         format!(
-            "SELECT {order}, {SHOWN} FROM (SELECT {}, {} AS u FROM {}{condition}) AS listed \
+            "SELECT {order}, {SHOWN} FROM (SELECT {}, {} AS u FROM {}{condition}) AS found \
              ORDER BY {order}, u NULLS LAST LIMIT {}",
             columns.join(", "),
             self.expiry(),
-            self.relation,
+            relation,
             rows_max + 1
         )
     }

@@ -33,20 +33,22 @@ pub struct StoreSettings {
     pub timeout: Duration,
     /// Logins that only read: they must not be able to write to the tables.
     pub readers: Vec<String>,
+    /// The providers' queries: one that reads a table but not its column for the end makes grants last for ever.
+    pub queries: Vec<String>,
 }
 
 /// The tables, reached with a login of their own.
 pub struct Store {
     connector: Connector,
-    settings: StoreSettings,
+    pub(super) settings: StoreSettings,
     permits: Semaphore,
     idle: Mutex<Vec<Client>>,
 }
 
 /// A connection in use. It goes back by [`Store::keep`] only, after everything on it went well; otherwise it is closed,
 /// and what was not committed with it.
-struct Lease<'a> {
-    client: Client,
+pub(super) struct Lease<'a> {
+    pub(super) client: Client,
     _permit: SemaphorePermit<'a>,
 }
 
@@ -72,16 +74,42 @@ impl Store {
         table_of(&self.settings.tables, kind).is_some()
     }
 
+    /// Whether only the operator's commands may grant or revoke it.
+    pub fn operator_only(&self, item: &Item) -> bool {
+        let name = item.name();
+        table_of(&self.settings.tables, item.kind())
+            .is_some_and(|table| table.operator_only.iter().any(|only| *only == *name))
+    }
+
     /// Everything up to the commit, in a transaction that stays open.
     pub(super) async fn prepare(&self, change: &Change) -> Result<Prepared<'_>, ManageError> {
         let kind = change.item.kind();
         let table = self.table(kind)?;
         self.bounded(async {
             let lease = self.lease().await?;
+            if change.until.is_some() {
+                self.heeds_the_end(table)?;
+            }
             let done = make(&lease.client, table, change).await?;
             Ok(Prepared { lease, done })
         })
         .await
+    }
+
+    /// That no provider reads the table without looking at when a grant ends.
+    fn heeds_the_end(&self, table: &AdminTable) -> Result<(), ManageError> {
+        let mut reading = self
+            .settings
+            .queries
+            .iter()
+            .filter(|sql| sql.contains(&table.name));
+        if reading.all(|sql| sql.contains(&table.expiry)) {
+            return Ok(());
+        }
+        Err(ManageError::invalid(
+            "a provider's query does not look at when a grant ends, so it would not end",
+            "Use a preset, or add \"expires_at IS NULL OR expires_at > now()\" to the query.",
+        ))
     }
 
     pub(super) async fn commit(&self, prepared: Prepared<'_>) -> Result<(), ManageError> {
@@ -106,15 +134,16 @@ impl Store {
         let table = self.table(kind)?;
         self.bounded(async {
             let lease = self.lease().await?;
-            let rows = rows_of(&lease.client, table).await?;
+            let rows = rows_of(&lease.client, kind, table).await?;
             let mut given: Vec<bool> = keys.iter().map(Option::is_some).collect();
-            given.resize(table.keys.len(), false);
+            let columns = kind.columns().len();
+            given.resize(columns, false);
             let sql = rows.list(&given, LIST_MAX);
             let keys: Vec<&str> = keys.iter().flatten().copied().collect();
             let mut found = query(&lease.client, &sql, &keys, None).await?;
             let truncated = found.len() > LIST_MAX;
             found.truncate(LIST_MAX);
-            let rows = found.iter().map(|row| listed(row, table.keys.len()));
+            let rows = found.iter().map(|row| listed(row, columns));
             let rows = rows.collect::<Result<_, _>>()?;
             self.keep(lease);
             Ok(Listed { rows, truncated })
@@ -122,79 +151,12 @@ impl Store {
         .await
     }
 
-    /// That every table is there with its columns, that this login may write to it, and that the logins that only read
-    /// may not.
-    ///
-    /// # Errors
-    /// Each finding, in a sentence with what to do.
-    pub async fn probe(&self) -> Result<(), ManageError> {
-        self.bounded(async {
-            let lease = self.lease().await?;
-            let superuser = "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user";
-            let rows = query(&lease.client, superuser, &[], None).await?;
-            if rows
-                .first()
-                .is_some_and(|row| matches!(cell(row, 0), Ok(Some(true))))
-            {
-                return Err(posture(
-                    "admin.user is a superuser of the database",
-                    "Give it a login of its own that may write to these tables and nothing else.",
-                ));
-            }
-            for kind in Kind::ALL {
-                if let Some(table) = table_of(&self.settings.tables, kind) {
-                    rows_of(&lease.client, table).await?;
-                    self.probe_rights(&lease.client, table).await?;
-                }
-            }
-            self.keep(lease);
-            Ok(())
-        })
-        .await
-    }
-
-    async fn probe_rights(&self, client: &Client, table: &AdminTable) -> Result<(), ManageError> {
-        const OWN: &str = "SELECT pg_catalog.has_table_privilege(c.oid, 'SELECT') \
-            AND pg_catalog.has_table_privilege(c.oid, 'INSERT') AND pg_catalog.has_table_privilege(c.oid, 'DELETE') \
-            FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-            WHERE n.nspname = $1 AND c.relname = $2";
-        const READERS: &str = "SELECT r.rolname::pg_catalog.text FROM pg_catalog.pg_class c \
-            JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace, pg_catalog.pg_roles r \
-            WHERE n.nspname = $1 AND c.relname = $2 AND r.rolname = ANY (pg_catalog.string_to_array($3, E'\\x01')) \
-            AND (pg_catalog.has_table_privilege(r.oid, c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE') \
-            OR pg_catalog.has_any_column_privilege(r.oid, c.oid, 'INSERT, UPDATE'))";
-        let (schema, name) = (table.schema.as_str(), table.name.as_str());
-        let own = query(client, OWN, &[schema, name], None).await?;
-        if !own
-            .first()
-            .is_some_and(|row| matches!(cell(row, 0), Ok(Some(true))))
-        {
-            return Err(posture(
-                format!("admin.user may not change {schema}.{name}"),
-                "GRANT SELECT, INSERT, UPDATE, DELETE on it to that login.",
-            ));
-        }
-        let readers = self.settings.readers.join("\u{1}");
-        let writers = query(client, READERS, &[schema, name, &readers], None).await?;
-        match writers.first() {
-            None => Ok(()),
-            Some(row) => {
-                let login: Option<String> = cell(row, 0)?;
-                let login = login.unwrap_or_default();
-                Err(posture(
-                    format!("login \"{login}\" may change {schema}.{name}, and has only to read"),
-                    "REVOKE INSERT, UPDATE, DELETE, TRUNCATE on it from that login.",
-                ))
-            }
-        }
-    }
-
     fn table(&self, kind: Kind) -> Result<&AdminTable, ManageError> {
         let table = table_of(&self.settings.tables, kind);
         table.ok_or(ManageError::NotManaged(kind))
     }
 
-    async fn bounded<T>(
+    pub(super) async fn bounded<T>(
         &self,
         work: impl Future<Output = Result<T, ManageError>>,
     ) -> Result<T, ManageError> {
@@ -207,7 +169,7 @@ impl Store {
             })
     }
 
-    async fn lease(&self) -> Result<Lease<'_>, ManageError> {
+    pub(super) async fn lease(&self) -> Result<Lease<'_>, ManageError> {
         let permit = self.permits.acquire().await.map_err(|_| {
             ManageError::from(Fault::because(FaultKind::Internal, "the pool is closed"))
         })?;
@@ -242,31 +204,32 @@ impl Store {
         idle.pop()
     }
 
-    fn keep(&self, lease: Lease<'_>) {
+    pub(super) fn keep(&self, lease: Lease<'_>) {
         // Never more than there are permits: each connection in use holds one.
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.push(lease.client);
     }
 }
 
-fn table_of(tables: &AdminTables, kind: Kind) -> Option<&AdminTable> {
+pub(super) fn table_of(tables: &AdminTables, kind: Kind) -> Option<&AdminTable> {
     match kind {
         Kind::Permission => tables.permissions.as_ref(),
         Kind::Role => tables.roles.as_ref(),
+        Kind::Group => tables.groups.as_ref(),
+        Kind::Tag => tables.tags.as_ref(),
+        Kind::Tuple => tables.tuples.as_ref(),
     }
 }
 
 /// Begins, changes and notifies; does not commit.
 async fn make(client: &Client, table: &AdminTable, change: &Change) -> Result<Done, ManageError> {
-    let rows = rows_of(client, table).await?;
+    let rows = rows_of(client, change.item.kind(), table).await?;
     let until = change.until.map(super::Until::text);
     if until.is_some() && !rows.has_expiry() {
+        let plural = change.item.kind().plural();
         return Err(ManageError::invalid(
-            format!(
-                "{}.{} has no column {:?}",
-                table.schema, table.name, table.expiry
-            ),
-            "Add it as timestamptz, or grant without an end.",
+            format!("{plural} cannot end by themselves here: their table has no column for it"),
+            "Add expires_at (timestamptz) to the table, or grant without an end.",
         ));
     }
     client
@@ -295,14 +258,19 @@ async fn make(client: &Client, table: &AdminTable, change: &Change) -> Result<Do
             after,
         });
     };
-    query(client, &sql, &keys, with_until.then_some(&until)).await?;
-    query(
-        client,
-        NOTIFY,
-        &[change.item.user().unwrap_or_default()],
-        None,
-    )
-    .await?;
+    let made = query(client, &sql, &keys, with_until.then_some(&until)).await?;
+    if made.is_empty() && (change.action, before.is_empty()) == (Action::Grant, true) {
+        return Err(ManageError::invalid(
+            "there is no such tag with a list of users",
+            "Define it with access \"specific\" first.",
+        ));
+    }
+    // Definitions of tags, and tuples, concern more than the one they name.
+    let whom = match change.item.kind() {
+        Kind::Permission | Kind::Role => change.item.user("").unwrap_or_default(),
+        Kind::Group | Kind::Tag | Kind::Tuple => "",
+    };
+    query(client, NOTIFY, &[whom], None).await?;
     let held = query(client, &rows.held(), &keys, Some(&until)).await?;
     let after = held.iter().map(to_held).collect::<Result<_, _>>()?;
     Ok(Done {
@@ -323,7 +291,11 @@ fn lock_name(table: &AdminTable, item: &Item) -> String {
 }
 
 /// The table's SQL, if it is there with its columns.
-async fn rows_of(client: &Client, table: &AdminTable) -> Result<Rows, ManageError> {
+pub(super) async fn rows_of(
+    client: &Client,
+    kind: Kind,
+    table: &AdminTable,
+) -> Result<Rows, ManageError> {
     const COLUMNS: &str = "SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a \
         JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
         WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped";
@@ -340,17 +312,17 @@ async fn rows_of(client: &Client, table: &AdminTable) -> Result<Rows, ManageErro
             "Name the table and its columns in [admin], or create it.",
         ));
     }
-    Ok(Rows::new(table, has(&table.expiry)))
+    Ok(Rows::new(table, kind, has(&table.expiry)))
 }
 
 /// What only whoever configures the tables can mend: told in the log, and by the commands.
-fn posture(says: impl Into<String>, hint: &'static str) -> ManageError {
+pub(super) fn posture(says: impl Into<String>, hint: &'static str) -> ManageError {
     let says: String = says.into();
     Fault::because(FaultKind::Internal, format!("{says} ({hint})")).into()
 }
 
 /// The keys, and as the last parameter the end, if there is one to give.
-async fn query(
+pub(super) async fn query(
     client: &Client,
     sql: &str,
     keys: &[&str],
@@ -383,7 +355,7 @@ fn to_held(row: &Row) -> Result<Held, ManageError> {
     })
 }
 
-fn cell<'a, T: tokio_postgres::types::FromSql<'a>>(
+pub(super) fn cell<'a, T: tokio_postgres::types::FromSql<'a>>(
     row: &'a Row,
     index: usize,
 ) -> Result<T, ManageError> {

@@ -16,6 +16,14 @@ use tokio::io::AsyncWriteExt;
 pub const SECRET: &str = "a secret of at least thirty-two bytes";
 /// The API key of login n8n, which may speak for others.
 pub const KEY: &str = "0123456789abcdef0123456789abcdef";
+const TUPLE_COLUMNS: [&str; 6] = [
+    "namespace",
+    "object",
+    "relation",
+    "subject_namespace",
+    "subject_id",
+    "subject_relation",
+];
 /// The password of the login that writes.
 const PASSWORD: &str = "writer";
 
@@ -40,10 +48,15 @@ impl World {
         let setup = Setup::example(&database, listen, Enforcement::Barrier);
         let mut config = support::prepare(support::cluster(), &setup).await;
         let owner = support::cluster().connect(&database).await.unwrap();
+        let tuples = include_str!("../../fixtures/tuples.sql");
+        owner.batch_execute(tuples).await.unwrap();
         let sql = format!(
             "CREATE TABLE authz_permissions (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
                  username text NOT NULL, permission text NOT NULL CHECK (permission <> 'never:this'),
                  expires_at timestamptz);
+             CREATE TABLE group_members (member text NOT NULL, \"group\" text NOT NULL);
+             CREATE TABLE tags (name text PRIMARY KEY, access text NOT NULL, owner text, allowed text[] NOT NULL DEFAULT '{{}}');
+             INSERT INTO tags VALUES ('launch', 'specific', 'anne', '{{anne}}'), ('open', 'public', NULL, '{{}}');
              ALTER TABLE user_roles ADD COLUMN IF NOT EXISTS expires_at timestamptz;
              INSERT INTO authz_permissions (username, permission) VALUES ('olga', 'admin:permissions'), ('root', '*');
              DO $$ BEGIN
@@ -52,7 +65,7 @@ impl World {
                      CREATE ROLE rowgate_admin LOGIN PASSWORD '{PASSWORD}';
                  END IF;
              END $$;
-             GRANT SELECT, INSERT, UPDATE, DELETE ON authz_permissions, user_roles TO rowgate_admin;
+             GRANT SELECT, INSERT, UPDATE, DELETE ON authz_permissions, user_roles, group_members, tags, rowgate_tuples TO rowgate_admin;
              GRANT SELECT ON authz_permissions, user_roles TO rowgate_roles;"
         );
         owner.batch_execute(&sql).await.unwrap();
@@ -131,10 +144,11 @@ pub async fn serve(config: Config) -> anyhow::Result<Instance> {
 }
 
 fn admin(config: &Config, database: &str) -> Admin {
-    let table = |name: &str, keys: [&str; 2]| AdminTable {
+    let table = |name: &str, keys: &[&str]| AdminTable {
         schema: "public".to_owned(),
         name: name.to_owned(),
-        keys: keys.map(str::to_owned).to_vec(),
+        keys: keys.iter().map(|key| (*key).to_owned()).collect(),
+        operator_only: vec!["root:role".to_owned()],
         expiry: "expires_at".to_owned(),
     };
     Admin {
@@ -151,8 +165,11 @@ fn admin(config: &Config, database: &str) -> Admin {
         body_bytes_max: 4_096,
         strict: false,
         tables: AdminTables {
-            permissions: Some(table("authz_permissions", ["username", "permission"])),
-            roles: Some(table("user_roles", ["user", "role"])),
+            permissions: Some(table("authz_permissions", &["username", "permission"])),
+            roles: Some(table("user_roles", &["user", "role"])),
+            groups: Some(table("group_members", &["member", "group"])),
+            tags: Some(table("tags", &["allowed", "name", "access"])),
+            tuples: Some(table("rowgate_tuples", &TUPLE_COLUMNS)),
         },
     }
 }
@@ -161,8 +178,10 @@ fn admin(config: &Config, database: &str) -> Admin {
 fn providers(config: &mut Config) {
     for provider in &mut config.providers {
         if let rowgate::config::ProviderKind::Sql(sql) = &mut provider.kind {
-            let own = rowgate::config::preset::preset("authz_permissions").unwrap();
-            sql.queries.permissions = own.permissions.map(str::to_owned);
+            let preset = |name: &str| rowgate::config::preset::preset(name).unwrap();
+            sql.queries.roles = preset("user_roles").roles.map(str::to_owned);
+            let permissions = preset("authz_permissions").permissions;
+            sql.queries.permissions = permissions.map(str::to_owned);
         }
     }
 }
@@ -284,6 +303,22 @@ impl Instance {
         ];
         self.curl(path, &arguments, body.to_string().as_bytes())
             .await
+    }
+
+    /// As [`Instance::post`], begun at once.
+    pub fn curl_post(
+        &self,
+        path: &str,
+        token: &str,
+        body: &Value,
+    ) -> impl Future<Output = Answer> + use<> {
+        let gate = Self {
+            addresses: self.addresses,
+            _stop: tokio::sync::oneshot::channel().0,
+        };
+        let (path, token, body) = (path.to_owned(), token.to_owned(), body.clone());
+        let task = tokio::spawn(async move { gate.post(&path, &token, &body).await });
+        async { task.await.unwrap() }
     }
 
     pub async fn get(&self, path: &str, token: &str) -> Answer {

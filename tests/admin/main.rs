@@ -18,6 +18,8 @@
 )]
 
 mod changes;
+mod commands;
+mod door;
 mod gate;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,0 +1,471 @@
+//! The listener: who gets in, how far, and what is sent that should not be.
+
+use crate::gate::{KEY, SECRET, World, now, serve, signed, token};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+const GRANT: &str = "/api/permissions/grant";
+const JSON: &str = "Content-Type: application/json";
+
+fn body() -> Value {
+    json!({"user": "bob", "permission": "fetch_invoice"})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_good_token_nobody_gets_in_and_all_are_told_the_same() {
+    let world = World::new("strangers").await;
+    let gate = world.serve().await;
+    let claims = |sub: &str, aud: &str, exp: u64| json!({"sub": sub, "aud": aud, "exp": exp});
+    let none = format!("{}.{}.", "eyJhbGciOiJub25lIn0", "eyJzdWIiOiJvbGdhIn0");
+    let headers: Vec<Vec<String>> = vec![
+        vec![],
+        vec!["Authorization: Bearer".to_owned()],
+        vec!["Authorization: Bearer x".to_owned()],
+        vec![format!("Authorization: Bearer {none}")],
+        vec![format!("Authorization: Basic {}", token("olga"))],
+        vec![format!("Authorization: {}", token("olga"))],
+        vec![format!(
+            "Authorization: Bearer {}",
+            signed(
+                &claims("olga", "rowgate", now() + 50),
+                "another secret of thirty-two bytes"
+            )
+        )],
+        vec![format!(
+            "Authorization: Bearer {}",
+            signed(&claims("olga", "other", now() + 50), SECRET)
+        )],
+        vec![format!(
+            "Authorization: Bearer {}",
+            signed(&claims("olga", "rowgate", now() - 5), SECRET)
+        )],
+        vec![format!(
+            "Authorization: Bearer {}",
+            signed(&claims("", "rowgate", now() + 50), SECRET)
+        )],
+        vec![
+            format!("Authorization: Bearer {}", token("olga")),
+            format!("Authorization: Bearer {}", token("olga")),
+        ],
+        vec![
+            format!("Authorization: Bearer {}", token("olga")),
+            format!("X-API-Key: {KEY}"),
+        ],
+        vec![
+            format!("Authorization: Bearer {}", token("bob")),
+            "X-User-Id: olga".to_owned(),
+        ],
+        vec![
+            format!("Authorization: Bearer {}", token("olga")),
+            "X-Rowgate-Login: n8n".to_owned(),
+        ],
+        vec!["X-User-Id: olga".to_owned()],
+        vec![
+            "X-API-Key: 0123456789abcdef0123456789abcdeX".to_owned(),
+            "X-User-Id: olga".to_owned(),
+        ],
+        vec![format!("X-API-Key: {KEY}")],
+        vec![
+            format!("X-API-Key: {KEY}"),
+            "X-User-Id: ol\u{200b}ga".to_owned(),
+        ],
+    ];
+    // Each from a gate of its own: failures slow down whoever makes many.
+    let mut gates = Vec::new();
+    for _ in 0..headers.len().div_ceil(6) {
+        gates.push(world.serve().await);
+    }
+    let mut told = std::collections::BTreeSet::new();
+    for (index, headers) in headers.iter().enumerate() {
+        let mut arguments = vec!["-H", JSON, "--data-binary", "@-"];
+        for header in headers {
+            arguments.extend(["-H", header]);
+        }
+        let input = body().to_string();
+        let answer = gates[index / 6]
+            .curl(GRANT, &arguments, input.as_bytes())
+            .await;
+        assert_eq!(answer.status, 401, "{headers:?}: {answer:?}");
+        assert_eq!(
+            answer.header("www-authenticate"),
+            Some("Bearer realm=\"rowgate\"")
+        );
+        let mut body = answer.body;
+        body["request_id"] = Value::Null;
+        told.insert(body.to_string());
+    }
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(world.permissions("bob").await, [""; 0]);
+    drop(gate);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_admins_with_a_signed_token_manage_and_not_without_bounds() {
+    let world = World::new("bounds").await;
+    let gate = world.serve().await;
+    let key = format!("X-API-Key: {KEY}");
+    let by_key = [
+        "-H",
+        &key,
+        "-H",
+        "X-User-Id: olga",
+        "-H",
+        JSON,
+        "--data-binary",
+        "@-",
+    ];
+    let input = body().to_string();
+    let answer = gate.curl(GRANT, &by_key, input.as_bytes()).await;
+    assert_eq!(
+        answer.status, 403,
+        "whoever holds the key names anybody: {answer:?}"
+    );
+    let answer = gate
+        .curl(
+            "/api/permissions/bob",
+            &["-H", &key, "-H", "X-User-Id: root"],
+            b"",
+        )
+        .await;
+    assert_eq!(answer.status, 403, "{answer:?}");
+    let grant = async |who: &str, user: &str, permission: &str| {
+        let body = json!({"user": user, "permission": permission});
+        gate.post(GRANT, &token(who), &body).await.status
+    };
+    for (who, user, permission, status) in [
+        ("bob", "bob", "fetch_invoice", 403),
+        ("nobody", "bob", "fetch_invoice", 403),
+        ("olga", "olga", "fetch_invoice", 403),
+        ("olga", "bob", "*", 403),
+        ("olga", "bob", "admin:*", 403),
+        ("olga", "bob", "read:*", 403),
+        ("olga", "bob", "admin:users", 403),
+        ("olga", "bob", "root:role", 403),
+        ("root", "bob", "root:role", 403),
+        ("root", "root", "fetch_invoice", 403),
+        ("olga", "bob", "admin:permissions", 200),
+        ("root", "bob", "admin:*", 200),
+        ("root", "anne", "read:*", 200),
+        ("olga", "bob", "fetch_invoice", 200),
+    ] {
+        assert_eq!(
+            grant(who, user, permission).await,
+            status,
+            "{who} {user} {permission}"
+        );
+    }
+    let tuple = json!({"tuple": "document:1#viewer@user:olga"});
+    let answer = gate.post("/api/tuples/grant", &token("olga"), &tuple).await;
+    assert_eq!(answer.status, 403, "nor a tuple of one's own: {answer:?}");
+    let answer = gate.get("/api/permissions/bob", &token("anne")).await;
+    assert_eq!(
+        answer.status, 403,
+        "who has what is not everybody's to know"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_may_know_who_they_are() {
+    let world = World::new("me").await;
+    let gate = world.serve().await;
+    let me = gate.get("/api/me", &token("bob")).await;
+    assert_eq!(
+        (me.status, &me.body["user_id"]),
+        (200, &json!("bob")),
+        "{me:?}"
+    );
+    assert_eq!(me.body["roles"], json!({"HR Manager": ["user_roles"]}));
+    let text = me.body.to_string();
+    assert!(
+        text.contains("invoices") && !text.contains("payroll"),
+        "{text}"
+    );
+    let key = format!("X-API-Key: {KEY}");
+    let anne = gate
+        .curl("/api/me", &["-H", &key, "-H", "X-User-Id: anne"], b"")
+        .await;
+    assert_eq!(
+        (anne.status, &anne.body["user_id"]),
+        (200, &json!("anne")),
+        "{anne:?}"
+    );
+    let admin = gate
+        .curl("/api/me", &["-H", &key, "-H", "X-User-Id: admin"], b"")
+        .await;
+    assert_eq!(admin.status, 403, "never a superuser: {admin:?}");
+    assert_eq!(
+        world.admin_lines().len(),
+        2,
+        "one line each for those who were let in"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_an_address_or_a_body_is_a_problem_with_an_id() {
+    let world = World::new("problems").await;
+    let gate = world.serve().await;
+    let bearer = format!("Authorization: Bearer {}", token("olga"));
+    let long = json!({"user": "b".repeat(5_000), "permission": "x"}).to_string();
+    let deep = format!("{{\"user\": {}1{}}}", "[".repeat(1_000), "]".repeat(1_000));
+    let json = ["-H", JSON, "--data-binary", "@-"];
+    let chunked = [
+        "-H",
+        JSON,
+        "-H",
+        "Transfer-Encoding: chunked",
+        "--data-binary",
+        "@-",
+    ];
+    let plain = ["-H", "Content-Type: text/plain", "--data-binary", "@-"];
+    for (path, arguments, input, status) in [
+        (
+            GRANT,
+            &json[..],
+            r#"{"user": "bob", "permission": "x", "superuser": true}"#,
+            422,
+        ),
+        (
+            GRANT,
+            &json,
+            r#"{"user": "bob", "user": "eve", "permission": "x"}"#,
+            422,
+        ),
+        (GRANT, &json, r#"{"user": "bob"}"#, 422),
+        (GRANT, &json, r#"{"user": "bob", "role": "x"}"#, 422),
+        (
+            GRANT,
+            &json,
+            r#"{"user": "bob", "permission": "x", "role": "y"}"#,
+            422,
+        ),
+        (GRANT, &json, r#"{"user": ["bob"], "permission": "x"}"#, 422),
+        (
+            GRANT,
+            &json,
+            r#"{"user": "bob\u0000", "permission": "x"}"#,
+            422,
+        ),
+        (GRANT, &json, r#"{"user": "", "permission": "x"}"#, 422),
+        (
+            GRANT,
+            &json,
+            r#"{"user": "bob", "permission": "x", "strict": true}"#,
+            422,
+        ),
+        ("/api/tuples/grant", &json, r#"{"tuple": "nonsense"}"#, 422),
+        (GRANT, &json, "{\"user\": \"bob\", ", 400),
+        (GRANT, &json, "", 400),
+        (GRANT, &json, "\u{feff}{}", 400),
+        (GRANT, &json, &deep, 422),
+        (GRANT, &json, &long, 413),
+        (GRANT, &chunked, &long, 413),
+        (GRANT, &plain, "{}", 415),
+        (GRANT, &["-X", "GET"], "", 405),
+        (
+            GRANT,
+            &["-X", "OPTIONS", "-H", "Origin: http://evil.example"],
+            "",
+            405,
+        ),
+        ("/", &[], "", 404),
+        ("/api", &[], "", 404),
+        ("/api/permissions", &[], "", 404),
+        ("/api/permissions/", &[], "", 404),
+        ("/api/permissions/bob/../../me", &[], "", 404),
+        ("/api/permissions/../../etc/passwd", &[], "", 404),
+        ("/api/permissions/bob%00", &[], "", 422),
+        ("/api/permissions/%0a", &[], "", 422),
+        ("/api/permissions/%ff", &[], "", 400),
+        ("/api/tuples?object=seven", &[], "", 422),
+        ("/api/tuples?objects=document:7", &[], "", 400),
+        ("/metrics", &[], "", 404),
+    ] {
+        let mut all = vec!["-H", &bearer];
+        all.extend(arguments);
+        let answer = gate.curl(path, &all, input.as_bytes()).await;
+        let short: String = input.chars().take(60).collect();
+        assert_eq!(answer.status, status, "{path} {short}: {answer:?}");
+        assert_eq!(
+            answer.header("content-type"),
+            Some("application/problem+json"),
+            "{path}"
+        );
+        assert_eq!(answer.body["status"], status, "{path}: {answer:?}");
+        let id = answer.body["request_id"].as_str().unwrap();
+        assert_eq!(answer.header("x-request-id"), Some(id));
+    }
+    let odd = gate
+        .get("/api/permissions/..%2f..%2fetc%2fpasswd", &token("olga"))
+        .await;
+    assert_eq!(
+        (odd.status, &odd.body["user"]),
+        (200, &json!("../../etc/passwd")),
+        "a name like any other"
+    );
+    assert_eq!(odd.body["permissions"], json!([]));
+    let doubtful = gate
+        .post(
+            GRANT,
+            &token("olga"),
+            &json!({"user": "bob", "permission": "fetch_invoces"}),
+        )
+        .await;
+    let warning = doubtful.body["warnings"][0].as_str().unwrap();
+    assert!(warning.contains("no view"), "{warning}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_its_own_names_are_answered_and_every_answer_has_its_headers() {
+    let world = World::new("hosts").await;
+    let gate = world.serve().await;
+    for (host, status) in [
+        ("localhost", 200),
+        ("gate.example.com", 200),
+        ("GATE.example.com:8443", 200),
+        ("evil.example.com", 421),
+        ("gate.example.com.evil.org", 421),
+        ("127.0.0.1.nip.io", 421),
+    ] {
+        let header = format!("Host: {host}");
+        let answer = gate.curl("/healthz", &["-H", &header], b"").await;
+        assert_eq!(answer.status, status, "{host}: {answer:?}");
+        for (name, value) in [
+            ("cache-control", "no-store"),
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+            (
+                "content-security-policy",
+                "default-src 'none'; frame-ancestors 'none'",
+            ),
+        ] {
+            assert_eq!(answer.header(name), Some(value), "{host}");
+        }
+        assert_eq!(
+            answer.header("access-control-allow-origin"),
+            None,
+            "no CORS"
+        );
+        assert_eq!(answer.header("server"), None);
+    }
+    // What no HTTP client would send.
+    for (request, status) in [
+        ("GET /healthz HTTP/1.1\r\n\r\n", "421"),
+        (
+            "GET /healthz HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
+            "421",
+        ),
+        (
+            "GET http://evil.org/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            "421",
+        ),
+        (
+            "GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+            "400",
+        ),
+        (
+            "GET /healthz HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: x\r\n\r\n",
+            "400",
+        ),
+        ("GET /healthz\r\n\r\n", "400"),
+        ("\u{16}\u{3}\u{1}\u{2}\r\n\r\n", "400"),
+    ] {
+        let answer = raw(&gate, request.as_bytes()).await;
+        let line = answer.lines().next().unwrap_or_default();
+        assert_eq!(
+            line.split(' ').nth(1),
+            Some(status),
+            "{request:?}: {answer}"
+        );
+    }
+    let many = format!(
+        "GET /healthz HTTP/1.1\r\nHost: localhost\r\n{}\r\n",
+        "X: y\r\n".repeat(100)
+    );
+    assert!(
+        raw(&gate, many.as_bytes())
+            .await
+            .starts_with("HTTP/1.1 431")
+    );
+    let large = format!(
+        "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n",
+        "y".repeat(40_000)
+    );
+    assert!(
+        raw(&gate, large.as_bytes())
+            .await
+            .starts_with("HTTP/1.1 431")
+    );
+}
+
+async fn raw(gate: &crate::gate::Instance, request: &[u8]) -> String {
+    let mut stream = tokio::net::TcpStream::connect(gate.addresses.admin.unwrap())
+        .await
+        .unwrap();
+    stream.write_all(request).await.unwrap();
+    let mut answer = vec![0; 4_096];
+    let read = tokio::time::timeout(Duration::from_secs(20), stream.read(&mut answer)).await;
+    let read = read.expect("no answer").unwrap_or(0);
+    String::from_utf8_lossy(&answer[..read]).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_have_a_bound_and_it_ends() {
+    let mut world = World::new("crowd").await;
+    world.config.admin.as_mut().unwrap().connections_max = 3;
+    let gate = world.serve().await;
+    let address = gate.addresses.admin.unwrap();
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream
+            .write_all(b"GET /healthz HTTP/1.1\r\n")
+            .await
+            .unwrap();
+        held.push(stream);
+    }
+    // Accepted one after the other: the fourth comes after the three.
+    let busy = gate.curl("/healthz", &[], b"").await;
+    assert_eq!(busy.status, 503, "{busy:?}");
+    drop(held);
+    let mut tries = 0;
+    while gate.curl("/healthz", &[], b"").await.status != 200 {
+        tries += 1;
+        assert!(tries < 200, "the places never became free");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gate_whose_reading_login_could_write_does_not_start() {
+    let world = World::new("posture").await;
+    let owner = world.owner().await;
+    for (sql, undo, says) in [
+        (
+            "GRANT INSERT ON authz_permissions TO rowgate_roles",
+            "REVOKE INSERT ON authz_permissions FROM rowgate_roles",
+            "rowgate_roles",
+        ),
+        (
+            "GRANT UPDATE (role) ON user_roles TO rowgate_roles",
+            "REVOKE UPDATE (role) ON user_roles FROM rowgate_roles",
+            "rowgate_roles",
+        ),
+        (
+            "REVOKE INSERT ON authz_permissions FROM rowgate_admin",
+            "GRANT INSERT ON authz_permissions TO rowgate_admin",
+            "may not change",
+        ),
+        (
+            "ALTER TABLE user_roles RENAME COLUMN role TO rolle",
+            "ALTER TABLE user_roles RENAME COLUMN rolle TO role",
+            "role",
+        ),
+    ] {
+        owner.batch_execute(sql).await.unwrap();
+        let error = serve(world.config.clone()).await.err().expect(sql);
+        owner.batch_execute(undo).await.unwrap();
+        assert!(format!("{error:#}").contains(says), "{sql}: {error:#}");
+    }
+    serve(world.config.clone()).await.unwrap();
+}
