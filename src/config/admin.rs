@@ -74,9 +74,7 @@ pub struct AdminTable {
 pub(super) fn admin(
     check: &mut Check,
     top: &mut Table,
-    upstream: Option<&Upstream>,
-    tuples: Option<&Tuples>,
-    tls: bool,
+    (upstream, tuples, tls): (Option<&Upstream>, Option<&Tuples>, bool),
 ) -> Option<Admin> {
     let mut section = check.table(top, "", "admin")?;
     let mut tables = AdminTables::default();

@@ -69,13 +69,8 @@ pub(super) fn read(text: &str, path: &Path) -> Result<Config, Vec<Problem>> {
     let conditions = conditions::conditions(&mut check, &mut top, &names);
     let audit = audit(&mut check, &mut top);
     let gate = gate(&mut check, &mut top);
-    let admin = admin::admin(
-        &mut check,
-        &mut top,
-        upstream.as_ref(),
-        tuples.as_deref(),
-        tls.is_some(),
-    );
+    let around = (upstream.as_ref(), tuples.as_deref(), tls.is_some());
+    let admin = admin::admin(&mut check, &mut top, around);
     let limits = limits(&mut check, &mut top);
     let (listen, enforcement, views) = top_level(&mut check, top);
     if let (Some(listen), None) = (listen, &tls)

@@ -294,7 +294,7 @@ mod tests {
     fn names_are_bounded_and_visible_and_an_end_lies_ahead() {
         assert!(grant(role("bob", "HR Manager")).check().is_ok());
         assert!(grant(role("o'brien\"; --", "a\\b")).check().is_ok());
-        for (user, role) in [
+        for (user, name) in [
             ("", "editor"),
             ("bob", ""),
             ("bob\0", "editor"),
@@ -304,8 +304,8 @@ mod tests {
             (&*"b".repeat(257), "editor"),
         ] {
             assert!(
-                grant(role(user, role)).check().is_err(),
-                "{user:?} {role:?}"
+                grant(role(user, name)).check().is_err(),
+                "{user:?} {name:?}"
             );
         }
         let past = Change {

@@ -111,85 +111,85 @@ async fn the_operator_grants_lists_and_revokes() {
     assert!(!lines[0]["user_id"].as_str().unwrap().is_empty());
 }
 
+/// Arguments, how the command ends, and what it complains of.
+const MISTAKES: &[(&[&str], i32, &str)] = &[
+    (
+        &[
+            "grant",
+            "--user",
+            "bob",
+            "--permission",
+            "fetch_invoces",
+            "--strict",
+        ],
+        1,
+        "no view",
+    ),
+    (
+        &["grant", "--user", "bob", "--permission", "never:this"],
+        1,
+        "the table does not take this",
+    ),
+    (
+        &["grant", "--user", "bob", "--role", "editor"],
+        2,
+        "roles are not managed here",
+    ),
+    (
+        &[
+            "grant",
+            "--user",
+            "bob",
+            "--permission",
+            "x",
+            "--until",
+            "tomorrow",
+        ],
+        2,
+        "ISO 8601",
+    ),
+    (
+        &[
+            "grant",
+            "--user",
+            "bob",
+            "--permission",
+            "x",
+            "--until",
+            "2001-01-01T00:00:00Z",
+        ],
+        2,
+        "past",
+    ),
+    (
+        &["grant", "--user", "bo\nb", "--permission", "x"],
+        2,
+        "not a name",
+    ),
+    (&["grant", "--user", "bob"], 2, "required"),
+    (&["grant", "--permission", "x"], 2, "--user"),
+    (
+        &["grant", "--user", "bob", "--permission", "x", "--role", "y"],
+        2,
+        "cannot be used with",
+    ),
+    (
+        &["grant", "--user", "bob", "--tuple", "a:1#b@user:c"],
+        2,
+        "cannot be used with",
+    ),
+    (&["grant", "--tuple", "nonsense"], 2, "not a tuple"),
+    (&["tuples", "--object", "seven"], 2, "document:7"),
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_mistake_has_its_exit_code_and_changes_nothing() {
     let world = World::new("mistakes").await;
     let config = config(&world);
-    for (arguments, code, says) in [
-        (
-            &[
-                "grant",
-                "--user",
-                "bob",
-                "--permission",
-                "fetch_invoces",
-                "--strict",
-            ][..],
-            1,
-            "no view",
-        ),
-        (
-            &["grant", "--user", "bob", "--permission", "never:this"],
-            1,
-            "the table does not take this",
-        ),
-        (
-            &["grant", "--user", "bob", "--role", "editor"],
-            2,
-            "roles are not managed here",
-        ),
-        (
-            &[
-                "grant",
-                "--user",
-                "bob",
-                "--permission",
-                "x",
-                "--until",
-                "tomorrow",
-            ],
-            2,
-            "ISO 8601",
-        ),
-        (
-            &[
-                "grant",
-                "--user",
-                "bob",
-                "--permission",
-                "x",
-                "--until",
-                "2001-01-01T00:00:00Z",
-            ],
-            2,
-            "past",
-        ),
-        (
-            &["grant", "--user", "bo\nb", "--permission", "x"],
-            2,
-            "not a name",
-        ),
-        (&["grant", "--user", "bob"], 2, "required"),
-        (&["grant", "--permission", "x"], 2, "--user"),
-        (
-            &["grant", "--user", "bob", "--permission", "x", "--role", "y"],
-            2,
-            "cannot be used with",
-        ),
-        (
-            &["grant", "--user", "bob", "--tuple", "a:1#b@user:c"],
-            2,
-            "cannot be used with",
-        ),
-        (&["grant", "--tuple", "nonsense"], 2, "not a tuple"),
-        (&["tuples", "--object", "seven"], 2, "document:7"),
-    ] {
+    for (arguments, code, says) in MISTAKES {
         let output = run(&config, arguments);
-        assert_eq!(
-            output.status.code(),
-            Some(code),
-            "{arguments:?}: {output:?}"
-        );
+        let ended = output.status.code();
+        assert_eq!(ended, Some(*code), "{arguments:?}: {output:?}");
         assert!(
             complained(&output).contains(says),
             "{arguments:?}: {output:?}"
