@@ -34,25 +34,8 @@ const SECTIONS: &[&str] = &[
 
 pub(super) fn read(text: &str, path: &Path) -> Result<Config, Vec<Problem>> {
     let mut check = Check::new(path);
-    let mut top: Table = match text.parse() {
-        Ok(table) => table,
-        Err(error) => {
-            // Only the library's message: its full text quotes the line, and the line may hold a secret.
-            let error: toml::de::Error = error;
-            let line = error.span().map_or(1, |span| {
-                1 + text
-                    .bytes()
-                    .take(span.start)
-                    .filter(|&byte| byte == b'\n')
-                    .count()
-            });
-            check.problem(
-                format!("line {line}"),
-                error.message().to_owned(),
-                "The file has to be TOML 1.0.",
-            );
-            return Err(check.problems);
-        }
+    let Some(mut top) = parse(&mut check, text) else {
+        return Err(check.problems);
     };
     let tls = tls(&mut check, &mut top);
     let upstream = upstream(&mut check, &mut top);
@@ -104,6 +87,29 @@ pub(super) fn read(text: &str, path: &Path) -> Result<Config, Vec<Problem>> {
             })
         }
         _ => Err(check.problems),
+    }
+}
+
+fn parse(check: &mut Check, text: &str) -> Option<Table> {
+    match text.parse() {
+        Ok(table) => Some(table),
+        Err(error) => {
+            // Only the library's message: its full text quotes the line, and the line may hold a secret.
+            let error: toml::de::Error = error;
+            let line = error.span().map_or(1, |span| {
+                1 + text
+                    .bytes()
+                    .take(span.start)
+                    .filter(|&byte| byte == b'\n')
+                    .count()
+            });
+            check.problem(
+                format!("line {line}"),
+                error.message().to_owned(),
+                "The file has to be TOML 1.0.",
+            );
+            None
+        }
     }
 }
 
