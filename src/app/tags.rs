@@ -3,7 +3,7 @@
 use super::build::Providers;
 use crate::config::Tags;
 use crate::control::{Connector, Target, client_tls};
-use crate::provider::{Reloadable, TagFile, TagQueries, TagTable};
+use crate::provider::{Reloadable, TagFile, TagQueries, TagTable, listen};
 use anyhow::Context;
 use std::sync::Arc;
 
@@ -31,9 +31,14 @@ pub(super) async fn add(providers: &mut Providers, tags: Option<&Tags>) -> anyho
                 tags: settings.query.clone(),
                 groups: settings.groups_query.clone(),
             };
-            let table = TagTable::new(connector, queries, settings.timeout, settings.cache);
+            let (timeout, cache) = (settings.timeout, settings.cache);
+            let table = Arc::new(TagTable::new(connector.clone(), queries, timeout, cache));
             table.probe().await.context("tags.query")?;
-            providers.steps.push(Arc::new(table));
+            if settings.listen {
+                let task = tokio::spawn(listen(connector, Arc::clone(&table)));
+                providers.listeners.push(task.abort_handle());
+            }
+            providers.steps.push(table);
         }
     }
     Ok(())

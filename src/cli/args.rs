@@ -7,8 +7,8 @@ use std::path::PathBuf;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done, nothing to object to
-  1  check found something, explain shows a refusal, or a grant was refused
-  2  the command line, the configuration or a view is wrong
+  1  check found something, explain shows a refusal, a grant was refused, or a policy test failed
+  2  the command line, the configuration, a view or a test file is wrong
   3  the database, a provider or a port could not be reached or used
 
 Start with:
@@ -18,6 +18,7 @@ For a database of your own: write rowgate.toml and views/, then
   rowgate check                 is everything right?
   rowgate plan                  what would be installed in the database
   rowgate apply                 install it
+  rowgate test                  does everyone see what they should, and no more?
   rowgate serve                 let clients in";
 
 /// Lets an AI agent's SQL read only the rows and columns its end user may see.
@@ -51,6 +52,10 @@ pub(super) enum Command {
     Explain(Explain),
     /// Print the data model one user sees, for an agent's system prompt
     Describe(Describe),
+    /// Print what one user is and may do, as JSON
+    Whoami(super::whoami::Arguments),
+    /// Run policy tests: what users see and what is hidden from them, against the database
+    Test(super::test::Arguments),
     /// What concerns the providers of roles and permissions
     Provider(Provider),
     /// Give a user a permission, a role or the like, for good or until a moment

@@ -11,6 +11,8 @@ mod policy;
 mod provider;
 mod serve;
 mod signals;
+mod test;
+mod whoami;
 
 use crate::manage::Kind;
 use args::{Arguments, Command};
@@ -22,7 +24,7 @@ use std::process::ExitCode;
 enum Exit {
     /// Done, nothing to object to.
     Ok,
-    /// `check` found something, `explain` shows a refusal, or a grant was refused.
+    /// `check` found something, `explain` shows a refusal, a grant was refused, or a policy test failed.
     Findings,
 }
 
@@ -56,8 +58,8 @@ type Outcome = Result<Exit, Failure>;
 /// or a view is wrong; 3 something could not be reached.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
-    // The demo has its own words for what happens; only what is wrong comes on top.
-    let quiet = matches!(arguments.command, Command::Demo(_)).then_some("warn");
+    // These have their own words for what happens; only what is wrong comes on top.
+    let quiet = matches!(arguments.command, Command::Demo(_) | Command::Test(_)).then_some("warn");
     if let Err(sentence) = crate::telemetry::start(arguments.log.as_deref().or(quiet)) {
         return fail(&Failure::Usage(anyhow::Error::msg(sentence)));
     }
@@ -98,6 +100,8 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Check(arguments) => policy::check(arguments).await,
         Command::Explain(arguments) => explain::run(arguments).await,
         Command::Describe(arguments) => describe::run(arguments).await,
+        Command::Whoami(arguments) => whoami::run(arguments).await,
+        Command::Test(arguments) => test::run(arguments).await,
         Command::Provider(arguments) => provider::run(arguments),
         Command::Grant(arguments) => manage::grant(arguments).await,
         Command::Revoke(arguments) => manage::revoke(arguments).await,

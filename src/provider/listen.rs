@@ -14,9 +14,33 @@ pub(crate) const CHANNEL: &str = "rowgate_invalidate";
 const PROBE_EVERY: Duration = Duration::from_secs(10);
 const PROBE_WAIT: Duration = Duration::from_secs(5);
 
+/// What keeps answers, and forgets them when it is told that something changed.
+pub(crate) trait Forgets: Send + Sync + 'static {
+    /// Its name in messages.
+    fn named(&self) -> &str;
+    /// Forgets everything.
+    fn forget(&self);
+    /// Forgets what it kept of one user.
+    fn forget_user(&self, user_id: &str);
+}
+
+impl Forgets for dyn Provider {
+    fn named(&self) -> &str {
+        self.name()
+    }
+
+    fn forget(&self) {
+        self.clear();
+    }
+
+    fn forget_user(&self, user_id: &str) {
+        self.clear_user(user_id);
+    }
+}
+
 /// Listens for as long as the provider lives, and clears it of one user or of all at each notification and
 /// of all after each reconnection (what was missed meanwhile is unknown).
-pub(crate) async fn listen(connector: Connector, provider: Arc<dyn Provider>) {
+pub(crate) async fn listen<P: Forgets + ?Sized>(connector: Connector, provider: Arc<P>) {
     let provider = Arc::downgrade(&provider);
     let mut wait = Duration::from_millis(100);
     while provider.strong_count() > 0 {
@@ -26,8 +50,8 @@ pub(crate) async fn listen(connector: Connector, provider: Arc<dyn Provider>) {
                 && let Some(provider) = target.upgrade()
             {
                 match notification.payload() {
-                    "" => provider.clear(),
-                    user_id => provider.clear_user(user_id),
+                    "" => provider.forget(),
+                    user_id => provider.forget_user(user_id),
                 }
             }
         });
@@ -39,13 +63,13 @@ pub(crate) async fn listen(connector: Connector, provider: Arc<dyn Provider>) {
             .await
         {
             if let Some(provider) = provider.upgrade() {
-                provider.clear();
+                provider.forget();
             }
             wait = Duration::from_millis(100);
             hear(&client, &provider).await;
             if let Some(provider) = provider.upgrade() {
                 tracing::warn!(
-                    provider = provider.name(),
+                    provider = provider.named(),
                     "the connection that hears of changes was lost"
                 );
             }
@@ -56,7 +80,7 @@ pub(crate) async fn listen(connector: Connector, provider: Arc<dyn Provider>) {
 }
 
 /// Returns when the connection has died or the provider is gone.
-async fn hear(client: &Client, provider: &Weak<dyn Provider>) {
+async fn hear<P: ?Sized>(client: &Client, provider: &Weak<P>) {
     let mut probed = Instant::now();
     while provider.strong_count() > 0 && !client.is_closed() {
         tokio::time::sleep(Duration::from_millis(200)).await;

@@ -4,6 +4,7 @@ use super::add_tags;
 use crate::control::Connector;
 use crate::identity::{Caller, Findings};
 use crate::policy::{TAG_BYTES_MAX, TAG_MEMBERS_MAX, TAGS_MAX, TagDefinitions};
+use crate::provider::listen::Forgets;
 use crate::provider::sql::{bare, cell, failure, garbage};
 use crate::provider::{Asking, ProviderError, Step};
 use arc_swap::ArcSwapOption;
@@ -185,11 +186,21 @@ impl TagTable {
             groups,
         })
     }
+}
 
-    /// Forgets what was kept.
-    pub(crate) fn forget(&self) {
+impl Forgets for TagTable {
+    fn named(&self) -> &str {
+        "tags"
+    }
+
+    fn forget(&self) {
         self.epoch.fetch_add(1, Ordering::SeqCst);
         self.kept.store(None);
+    }
+
+    fn forget_user(&self, _user_id: &str) {
+        // Whoever told may have changed a group for that user; asking once more costs little.
+        self.forget();
     }
 }
 
