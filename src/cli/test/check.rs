@@ -137,6 +137,7 @@ async fn ask(client: &Client, what: &What) -> Ending {
             rows,
             ordered,
         } => answer(client, query, rows, *ordered).await,
+        What::Value(query, expected) => value(client, query, expected).await,
         What::AnswerCount(query, expected) => answer_count(client, query, *expected).await,
         What::NoTable(table) => no_table(client, table).await,
         What::NoColumn(table, column) => no_column(client, table, column).await,
@@ -159,7 +160,9 @@ async fn ask(client: &Client, what: &What) -> Ending {
 fn expected(what: &What) -> String {
     match what {
         What::Count(_, count) | What::AnswerCount(_, count) => format!("{count} rows"),
-        What::Sum(_, _, sum) => sum.clone().unwrap_or_else(|| "NULL".to_owned()),
+        What::Sum(_, _, value) | What::Value(_, value) => {
+            value.clone().unwrap_or_else(|| "NULL".to_owned())
+        }
         What::NoRow(_) => "no such row in a table they see".to_owned(),
         _ => "an answer".to_owned(),
     }
@@ -291,12 +294,16 @@ async fn table(client: &Client, rows: &Rows) -> Result<Ending, Refusal> {
 
 async fn value(client: &Client, query: &str, expected: &Cell) -> Result<Ending, Refusal> {
     let rows = rows_of(client, query).await?;
-    let seen = rows.first().and_then(|row| row.first()).cloned().flatten();
-    if compare::same(expected, &seen) {
-        return Ok(Ending::Passed);
-    }
     let shown = |cell: &Cell| cell.clone().unwrap_or_else(|| "NULL".to_owned());
-    Ok(Ending::Failed(shown(expected), shown(&seen)))
+    let seen = match rows.as_slice() {
+        [row] => match row.as_slice() {
+            [cell] if compare::same(expected, cell) => return Ok(Ending::Passed),
+            [cell] => shown(cell),
+            cells => format!("{} columns", cells.len()),
+        },
+        rows => format!("{} rows", rows.len()),
+    };
+    Ok(Ending::Failed(shown(expected), seen))
 }
 
 async fn answer(

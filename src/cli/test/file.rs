@@ -62,6 +62,8 @@ pub(super) enum What {
         rows: Vec<Vec<Cell>>,
         ordered: bool,
     },
+    /// A query's one value.
+    Value(String, Cell),
     /// So many rows of a query.
     AnswerCount(String, u64),
     /// No such table.
@@ -217,9 +219,9 @@ fn in_our_words(says: &str) -> String {
     let unknown = says.strip_prefix("unknown field `");
     let near = unknown.and_then(|rest| {
         let (word, known) = rest.split_once("`, expected one of ")?;
-        known
-            .split(", ")
-            .find(|known| strsim::osa_distance(word, known) <= 2)
+        let distance = |known: &&str| strsim::osa_distance(word, known);
+        let nearest = known.split(", ").min_by_key(distance)?;
+        (distance(&nearest) <= 2).then_some(nearest)
     });
     match near {
         Some(near) => format!("{says}; did you mean `{near}`?"),
@@ -339,21 +341,17 @@ fn sees(mut raw: RawCheck, user: &str, line: u64) -> Result<Vec<Check>, (String,
             whats.push((What::Table(rows), false));
         }
     } else if let Some(query) = raw.query.take() {
-        let ordered = raw.ordered.take().unwrap_or(false);
-        let count = raw.count.take();
-        let value = raw.value.take().map(|value| vec![vec![value]]);
-        match (raw.rows.take().or(value), count) {
-            (Some(rows), None) => whats.push((
-                What::Answer {
-                    query,
-                    rows,
-                    ordered,
-                },
-                false,
-            )),
-            (None, Some(count)) => whats.push((What::AnswerCount(query, count), false)),
-            _ => return Err(("a query needs what it answers".to_owned(), SEES)),
-        }
+        let what = match (raw.rows.take(), raw.value.take(), raw.count.take()) {
+            (Some(rows), None, None) => What::Answer {
+                query,
+                rows,
+                ordered: raw.ordered.take().unwrap_or(false),
+            },
+            (None, Some(value), None) => What::Value(query, value),
+            (None, None, Some(count)) => What::AnswerCount(query, count),
+            _ => return Err(("a query needs what it answers, once".to_owned(), SEES)),
+        };
+        whats.push((what, false));
     } else {
         return Err(("nothing is named that is seen".to_owned(), SEES));
     }

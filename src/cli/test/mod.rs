@@ -373,6 +373,10 @@ fn title(check: &Check) -> String {
             let count = in_words(rows.len() as u64);
             format!("{user} gets {count} as listed: {}", one_line(query))
         }
+        What::Value(query, value) => {
+            let value = value.as_deref().unwrap_or("NULL");
+            format!("{user} gets {value}: {}", one_line(query))
+        }
         What::AnswerCount(query, count) => {
             format!("{user} gets {}: {}", in_words(*count), one_line(query))
         }

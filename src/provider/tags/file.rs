@@ -176,22 +176,19 @@ fn allowed(tag: &str, entry: &Entry) -> Result<Vec<String>, String> {
         ("group", "groups", &entry.groups),
     ];
     let access = entry.access.as_str();
-    let mut allowed = Vec::new();
-    for (goes_with, key, list) in lists {
-        match list {
-            Some(list) if goes_with == access => allowed.clone_from(list),
-            Some(_) => {
-                return Err(format!(
-                    "tag \"{tag}\": `{key}` goes with access \"{goes_with}\" only"
-                ));
-            }
-            None if goes_with == access => {
-                return Err(format!(
-                    "tag \"{tag}\": access \"{access}\" goes with `{key}`"
-                ));
-            }
-            None => {}
-        }
+    if let Some((goes_with, key, _)) = lists
+        .iter()
+        .find(|(goes_with, _, list)| list.is_some() && *goes_with != access)
+    {
+        return Err(format!(
+            "tag \"{tag}\": `{key}` goes with access \"{goes_with}\" only"
+        ));
     }
-    Ok(allowed)
+    match lists.iter().find(|(goes_with, ..)| *goes_with == access) {
+        None => Ok(Vec::new()),
+        Some((_, _, Some(list))) => Ok((*list).clone()),
+        Some((_, key, None)) => Err(format!(
+            "tag \"{tag}\": access \"{access}\" goes with `{key}`"
+        )),
+    }
 }
