@@ -79,8 +79,14 @@ pub(super) fn tags(
 fn file_source(check: &mut Check, file: &str, raw: &raw::Tags) -> Option<Tags> {
     let for_tables = [
         ("groups_query", raw.groups_query.is_some()),
+        ("host", raw.host.is_some()),
+        ("port", raw.port.is_some()),
+        ("database", raw.database.is_some()),
+        ("tls", raw.tls.is_some()),
+        ("tls_ca", raw.tls_ca.is_some()),
         ("user", raw.user.is_some()),
         ("password", raw.password.is_some()),
+        ("timeout_ms", raw.timeout_ms.is_some()),
         ("cache_ms", raw.cache_ms.is_some()),
         ("listen", raw.listen.is_some()),
     ];
@@ -147,4 +153,92 @@ fn table_source(
         cache: Duration::from_millis(cache),
         listen: raw.listen.unwrap_or(cache > 0),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    /// What a `[tags]` section comes to, or `key: message` of every problem.
+    fn read(section: &str) -> Result<Option<Tags>, Vec<String>> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("views")).unwrap();
+        for file in ["roles.json", "tags.yaml", "tags.txt"] {
+            std::fs::write(folder.path().join(file), "{}").unwrap();
+        }
+        let text = format!(
+            "[upstream]\ndatabase = 'd'\nuser = 'u'\nport = 7\n[logins.bob]\npassword = 'p'\n\
+             [[providers]]\nkind = 'file'\npath = 'roles.json'\n{section}"
+        );
+        let config = Config::parse(&text, &folder.path().join("rowgate.toml"));
+        config.map(|config| config.tags).map_err(|errors| {
+            let problems = errors.problems.into_iter();
+            problems
+                .map(|p| format!("{}: {}", p.key, p.message))
+                .collect()
+        })
+    }
+
+    #[test]
+    fn one_source_or_none() {
+        assert!(read("").unwrap().is_none());
+        let file = read("[tags]\nfile = 'tags.yaml'\nstale_s_max = 5\n").unwrap();
+        let Some(Tags::File { path, stale_max }) = file else {
+            panic!("{file:?}");
+        };
+        assert!(path.ends_with("tags.yaml"));
+        assert_eq!(stale_max, Duration::from_secs(5));
+        let table = read("[tags]\nquery = 'SELECT 1'\nuser = 'r'\ncache_ms = 10\n").unwrap();
+        let Some(Tags::Table(table)) = table else {
+            panic!("{table:?}");
+        };
+        assert_eq!(
+            (table.port, table.database.as_str()),
+            (7, "d"),
+            "the upstream's"
+        );
+        assert!(table.listen, "what is kept is listened for");
+        assert_eq!(table.groups_query, None);
+    }
+
+    #[test]
+    fn what_is_not_taken() {
+        for (section, says) in [
+            ("[tags]\n", "tags: defines no tag"),
+            (
+                "[tags]\nfile = 'tags.yaml'\nquery = 'x'\n",
+                "tags: has two sources",
+            ),
+            ("[tags]\nfile = 'gone.yaml'\n", "tags.file: cannot read"),
+            ("[tags]\nfile = 'tags.txt'\n", "tags.file: has to end in"),
+            (
+                "[tags]\nfile = 'tags.yaml'\nuser = 'r'\n",
+                "tags.user: goes with `query` only",
+            ),
+            (
+                "[tags]\nfile = 'tags.yaml'\ncache_ms = 1\n",
+                "tags.cache_ms: goes with",
+            ),
+            (
+                "[tags]\nfile = 'tags.yaml'\nstale_s_max = 86401\n",
+                "tags.stale_s_max: 86401",
+            ),
+            ("[tags]\nquery = 'x'\n", "tags.user: is missing"),
+            (
+                "[tags]\nquery = 'x'\nuser = 'r'\nstale_s_max = 1\n",
+                "tags.stale_s_max: goes with",
+            ),
+            (
+                "[tags]\nquery = 'x'\nuser = 'r'\ntimeout_ms = 1\n",
+                "tags.timeout_ms: 1 is not",
+            ),
+            ("[tags]\nfiel = 'tags.yaml'\n", "tags.fiel: is not a key"),
+            ("tags = 'tags.yaml'\n", "providers[0].tags"),
+        ] {
+            let problems = read(section).unwrap_err();
+            let found = problems.iter().any(|problem| problem.starts_with(says));
+            assert!(found, "{section}: {problems:?}");
+        }
+    }
 }

@@ -75,7 +75,13 @@ fn the_explained_file_is_right_with_and_without_its_examples() {
         out
     };
     let folder = folder();
-    for name in ["server.pem", "server.key", "ca.pem", "hierarchy.json"] {
+    for name in [
+        "server.pem",
+        "server.key",
+        "ca.pem",
+        "hierarchy.json",
+        "tags.yaml",
+    ] {
         std::fs::write(folder.path().join(name), "").unwrap();
     }
     let file = folder.path().join("rowgate.toml");
@@ -107,6 +113,7 @@ fn the_explained_file_is_right_with_and_without_its_examples() {
     assert_eq!(condition.times.len(), 3);
     assert!(condition.claim.is_some() && condition.attribute.is_some());
     assert_eq!((condition.networks.len(), condition.superuser), (2, false));
+    assert!(matches!(config.tags, Some(Tags::File { .. })));
     assert!(config.identity.logins["n8n"].may_delegate);
     assert_eq!(
         config.identity.logins["n8n"].user_id, None,

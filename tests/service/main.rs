@@ -158,6 +158,19 @@ async fn a_statement_token_counts_for_one_statement() {
         bobs,
         "the next statement is bob's again"
     );
+    let who = "SHOW rowgate.principal";
+    for (text, user) in [
+        (who.to_owned(), "bob"),
+        (
+            format!("/* rowgate.token={} */ {who}", token("anne")),
+            "anne",
+        ),
+        (who.to_owned(), "bob"),
+    ] {
+        let shown: String = bob.query_one(&text, &[]).await.unwrap().get(0);
+        let shown: Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(shown["user_id"], user);
+    }
     let forged = format!("/* rowgate.token={}x */ {SUM}", token("anne"));
     assert_eq!(
         sqlstate(&bob.query_one(&forged, &[]).await.unwrap_err()),

@@ -147,62 +147,65 @@ async fn every_assertion_can_fail() {
     assert!(!only.out.contains("ok  "), "{}", only.out);
 }
 
+/// A file, and what is said about it.
+const MISTAKES: &[(&str, &str)] = &[
+    (
+        "tests:\n  - user: bob\n    see: []\n",
+        "t.yaml:3: unknown field `see`",
+    ),
+    (
+        "tests:\n  - user: bob\n    see: []\n",
+        "did you mean `sees`?",
+    ),
+    (
+        "tests:\n  - user: bob\n",
+        "t.yaml:2: the test for bob asserts nothing",
+    ),
+    (
+        "tests:\n  - user: bob\n    sees:\n      - cuont: 1\n",
+        "did you mean `count`?",
+    ),
+    (
+        "tests:\n  - user: bob\n    sees:\n      - count: 1\n",
+        "t.yaml:4: nothing is named",
+    ),
+    (
+        "tests:\n  - user: bob\n    sees:\n      - {table: a, rows: []}\n",
+        "t.yaml:4: `rows`",
+    ),
+    (
+        "tests:\n  - user: bob\n    sees:\n      - query: SELECT 1\n",
+        "t.yaml:4: a query needs",
+    ),
+    (
+        "tests:\n  - user: bob\n    hidden:\n      - {table: a, count: 1}\n",
+        "t.yaml:4: `count`",
+    ),
+    (
+        "tests:\n  - user: bob\n    hidden:\n      - {query: a, seen_by: b}\n",
+        "`seen_by`",
+    ),
+    (
+        "tests:\n  - user: bob\n    hidden:\n      - {table: a, where: b, columns: [c]}\n",
+        "not both",
+    ),
+    (
+        "tests:\n  - user: bob\n    refused: x\n    hidden:\n      - table: a\n",
+        "stands alone",
+    ),
+    ("tests:\n  - sees: []\n", "t.yaml:2: missing field `user`"),
+    ("tests: 5\n", "t.yaml:1: "),
+    ("tests: [", "t.yaml:"),
+    ("", "t.yaml:1: "),
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn mistakes_have_their_line_and_the_next_step() {
     let folder = tempfile::tempdir().unwrap();
     let listen = ([127, 0, 0, 1], 0).into();
     let setup = Setup::example("policy_mistakes", listen, Enforcement::Barrier);
     let config = configured(&setup).await;
-    for (text, words) in [
-        (
-            "tests:\n  - user: bob\n    see: []\n",
-            "t.yaml:3: unknown field `see`",
-        ),
-        (
-            "tests:\n  - user: bob\n    see: []\n",
-            "did you mean `sees`?",
-        ),
-        (
-            "tests:\n  - user: bob\n",
-            "t.yaml:2: the test for bob asserts nothing",
-        ),
-        (
-            "tests:\n  - user: bob\n    sees:\n      - cuont: 1\n",
-            "did you mean `count`?",
-        ),
-        (
-            "tests:\n  - user: bob\n    sees:\n      - count: 1\n",
-            "t.yaml:4: nothing is named",
-        ),
-        (
-            "tests:\n  - user: bob\n    sees:\n      - {table: a, rows: []}\n",
-            "t.yaml:4: `rows`",
-        ),
-        (
-            "tests:\n  - user: bob\n    sees:\n      - query: SELECT 1\n",
-            "t.yaml:4: a query needs",
-        ),
-        (
-            "tests:\n  - user: bob\n    hidden:\n      - {table: a, count: 1}\n",
-            "t.yaml:4: `count`",
-        ),
-        (
-            "tests:\n  - user: bob\n    hidden:\n      - {query: a, seen_by: b}\n",
-            "`seen_by`",
-        ),
-        (
-            "tests:\n  - user: bob\n    hidden:\n      - {table: a, where: b, columns: [c]}\n",
-            "not both",
-        ),
-        (
-            "tests:\n  - user: bob\n    refused: x\n    hidden:\n      - table: a\n",
-            "stands alone",
-        ),
-        ("tests:\n  - sees: []\n", "t.yaml:2: missing field `user`"),
-        ("tests: 5\n", "t.yaml:1: "),
-        ("tests: [", "t.yaml:"),
-        ("", "t.yaml:1: "),
-    ] {
+    for (text, words) in MISTAKES {
         let file = written(folder.path(), text).display().to_string();
         let ran = rowgate(&["test", "-c", &config, &file]).await;
         assert_eq!(ran.code, Some(2), "{text}: {}", ran.err);

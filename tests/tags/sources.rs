@@ -56,52 +56,55 @@ async fn a_file_is_followed_and_a_broken_one_changes_nothing_for_a_while() {
     comes_to(&carol, Err("58000")).await;
 }
 
+/// A file's name and text, and a word of what is said.
+const NOT_TAKEN: &[(&str, &str, &str)] = &[
+    ("a.yaml", "tags:\n  x: {access: everyone}\n", "\"x\""),
+    ("a.yaml", "tags:\n  x: {acces: public}\n", "acces"),
+    ("a.yaml", "tags:\n  x: {}\n", "access"),
+    ("a.yaml", "tags:\n  x: {access: domain}\n", "`domain`"),
+    (
+        "a.yaml",
+        "tags:\n  x: {access: domain, domains: [a.com]}\n",
+        "`domains`",
+    ),
+    (
+        "a.yaml",
+        "tags:\n  x: {access: domains, domains: [a.com.]}\n",
+        "a.com.",
+    ),
+    (
+        "a.yaml",
+        "tags:\n  x: {access: specific, groups: [a]}\n",
+        "`groups`",
+    ),
+    (
+        "a.yaml",
+        "tags:\n  x: {access: public, users: [bob]}\n",
+        "`users`",
+    ),
+    ("a.yaml", "tags:\n  x: {access: private}\n", "owner"),
+    (
+        "a.yaml",
+        "tags:\n  x: {access: public}\n  x: {access: public}\n",
+        "x",
+    ),
+    ("a.yaml", "tags:\n  a b: {access: public}\n", "a b"),
+    ("a.yaml", "groups:\n  g: ['']\n", "\"g\""),
+    ("a.yaml", "tag:\n  x: {access: public}\n", "tag"),
+    ("a.yaml", "tags: [", "a.yaml"),
+    (
+        "a.json",
+        "{\"tags\": {\"x\": {\"access\": \"public\"}, \"x\": {\"access\": \"public\"}}}",
+        "twice",
+    ),
+    ("a.json", "", "a.json"),
+    ("a.toml", "[tags.x]\naccess = 'pub'\n", "pub"),
+];
+
 #[test]
 fn files_that_are_not_taken_say_why() {
     let folder = tempfile::tempdir().unwrap();
-    for (name, text, words) in [
-        ("a.yaml", "tags:\n  x: {access: everyone}\n", "\"x\""),
-        ("a.yaml", "tags:\n  x: {acces: public}\n", "acces"),
-        ("a.yaml", "tags:\n  x: {}\n", "access"),
-        ("a.yaml", "tags:\n  x: {access: domain}\n", "`domain`"),
-        (
-            "a.yaml",
-            "tags:\n  x: {access: domain, domains: [a.com]}\n",
-            "`domains`",
-        ),
-        (
-            "a.yaml",
-            "tags:\n  x: {access: domains, domains: [a.com.]}\n",
-            "a.com.",
-        ),
-        (
-            "a.yaml",
-            "tags:\n  x: {access: specific, groups: [a]}\n",
-            "`groups`",
-        ),
-        (
-            "a.yaml",
-            "tags:\n  x: {access: public, users: [bob]}\n",
-            "`users`",
-        ),
-        ("a.yaml", "tags:\n  x: {access: private}\n", "owner"),
-        (
-            "a.yaml",
-            "tags:\n  x: {access: public}\n  x: {access: public}\n",
-            "x",
-        ),
-        ("a.yaml", "tags:\n  a b: {access: public}\n", "a b"),
-        ("a.yaml", "groups:\n  g: ['']\n", "\"g\""),
-        ("a.yaml", "tag:\n  x: {access: public}\n", "tag"),
-        ("a.yaml", "tags: [", "a.yaml"),
-        (
-            "a.json",
-            "{\"tags\": {\"x\": {\"access\": \"public\"}, \"x\": {\"access\": \"public\"}}}",
-            "twice",
-        ),
-        ("a.json", "", "a.json"),
-        ("a.toml", "[tags.x]\naccess = 'pub'\n", "pub"),
-    ] {
+    for (name, text, words) in NOT_TAKEN {
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
         let error = TagFile::open(&path, Duration::ZERO).err().unwrap();
@@ -154,6 +157,67 @@ fn from_tables(cache: Duration, listen: bool) -> impl FnOnce(&mut Config) {
     }
 }
 
+/// A change of the tables, and what Dave sees in his next statement.
+const CHANGES: &[(&str, Result<&str, &str>)] = &[
+    // Six is Dave's own; eight is staff's, too.
+    ("DELETE FROM tag_groups", Ok("1 2 4 6 7 8 10")),
+    (
+        "UPDATE documents SET owner = 'x' WHERE id IN (6, 8)",
+        Ok("1 2 4 7 8 10"),
+    ),
+    (
+        "INSERT INTO tag_groups VALUES ('lawyers', 'dave')",
+        Ok("1 2 4 6 7 8 10"),
+    ),
+    (
+        "UPDATE tag_definitions SET allowed = '{example.com}' WHERE name = 'staff'",
+        Ok("1 4 6 7 8 10"),
+    ),
+    (
+        "DELETE FROM tag_definitions WHERE name = 'press'",
+        Ok("1 4 6 8 10"),
+    ),
+    (
+        "ALTER TABLE tag_definitions DROP CONSTRAINT tag_definitions_access_check",
+        Ok("1 4 6 8 10"),
+    ),
+    (
+        "INSERT INTO tag_definitions VALUES ('new', 'Public')",
+        Err("58000"),
+    ),
+    (
+        "UPDATE tag_definitions SET access = 'private' WHERE name = 'new'",
+        Err("58000"),
+    ),
+    (
+        "UPDATE tag_definitions SET owner = 'dave' WHERE name = 'new'",
+        Ok("1 4 6 8 10"),
+    ),
+    (
+        "UPDATE tag_definitions SET allowed = '{NULL}' WHERE name = 'staff'",
+        Err("58000"),
+    ),
+    (
+        "UPDATE tag_definitions SET allowed = '{}' WHERE name = 'staff'",
+        Err("58000"),
+    ),
+    (
+        "UPDATE tag_definitions SET access = 'domains' WHERE name = 'staff'",
+        Ok("1 4 6 8 10"),
+    ),
+    (
+        "INSERT INTO tag_groups VALUES ('lawyers', '')",
+        Err("58000"),
+    ),
+    ("DELETE FROM tag_groups WHERE member = ''", Ok("1 4 6 8 10")),
+    ("ALTER TABLE tag_definitions RENAME TO away", Err("58000")),
+    (
+        "ALTER TABLE away RENAME TO tag_definitions",
+        Ok("1 4 6 8 10"),
+    ),
+    ("LOCK TABLE tag_definitions", Ok("1 4 6 8 10")),
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_are_asked_for_every_statement() {
     let gate = gate("tags_table", from_tables(Duration::ZERO, false)).await;
@@ -170,65 +234,7 @@ async fn tables_are_asked_for_every_statement() {
         .connect(&gate.database)
         .await
         .unwrap();
-    for (change, seen) in [
-        // Six is Dave's own; eight is staff's, too.
-        ("DELETE FROM tag_groups", Ok("1 2 4 6 7 8 10")),
-        (
-            "UPDATE documents SET owner = 'x' WHERE id IN (6, 8)",
-            Ok("1 2 4 7 8 10"),
-        ),
-        (
-            "INSERT INTO tag_groups VALUES ('lawyers', 'dave')",
-            Ok("1 2 4 6 7 8 10"),
-        ),
-        (
-            "UPDATE tag_definitions SET allowed = '{example.com}' WHERE name = 'staff'",
-            Ok("1 4 6 7 8 10"),
-        ),
-        (
-            "DELETE FROM tag_definitions WHERE name = 'press'",
-            Ok("1 4 6 8 10"),
-        ),
-        (
-            "ALTER TABLE tag_definitions DROP CONSTRAINT tag_definitions_access_check",
-            Ok("1 4 6 8 10"),
-        ),
-        (
-            "INSERT INTO tag_definitions VALUES ('new', 'Public')",
-            Err("58000"),
-        ),
-        (
-            "UPDATE tag_definitions SET access = 'private' WHERE name = 'new'",
-            Err("58000"),
-        ),
-        (
-            "UPDATE tag_definitions SET owner = 'dave' WHERE name = 'new'",
-            Ok("1 4 6 8 10"),
-        ),
-        (
-            "UPDATE tag_definitions SET allowed = '{NULL}' WHERE name = 'staff'",
-            Err("58000"),
-        ),
-        (
-            "UPDATE tag_definitions SET allowed = '{}' WHERE name = 'staff'",
-            Err("58000"),
-        ),
-        (
-            "UPDATE tag_definitions SET access = 'domains' WHERE name = 'staff'",
-            Ok("1 4 6 8 10"),
-        ),
-        (
-            "INSERT INTO tag_groups VALUES ('lawyers', '')",
-            Err("58000"),
-        ),
-        ("DELETE FROM tag_groups WHERE member = ''", Ok("1 4 6 8 10")),
-        ("ALTER TABLE tag_definitions RENAME TO away", Err("58000")),
-        (
-            "ALTER TABLE away RENAME TO tag_definitions",
-            Ok("1 4 6 8 10"),
-        ),
-        ("LOCK TABLE tag_definitions", Ok("1 4 6 8 10")),
-    ] {
+    for (change, seen) in CHANGES {
         if change.starts_with("LOCK") {
             // Slow is bounded, and a refusal.
             owner
@@ -242,7 +248,7 @@ async fn tables_are_asked_for_every_statement() {
         }
         let now = ids(&dave).await;
         let now = now.as_ref().map(String::as_str).map_err(String::as_str);
-        assert_eq!(now, seen, "{change}");
+        assert_eq!(now, *seen, "{change}");
     }
 }
 
