@@ -6,14 +6,17 @@ use crate::config::{self, AuditSink, CacheSettings, Config, ProviderKind};
 use crate::control::{Connector, Target, causes, client_tls};
 use crate::identity::{IdentitySettings, KeySource, Published};
 use crate::install::{self, LoginKind, Severity};
-use crate::policy::Policy;
+use crate::policy::{PermissionView, Policy};
 use crate::provider::{
-    Cached, Conditions, FileProvider, Hierarchy, HttpProvider, Jwks, JwtProvider, LiveHierarchy,
-    Provider, Reloadable, Resolver, SqlProvider, Step, SystemClock, listen,
+    AskedPairs, Cached, Conditions, FileProvider, Hierarchy, HttpProvider, Jwks, JwtProvider,
+    KetoProvider, LiveHierarchy, Provider, Reloadable, Resolver, SqlProvider, Step, SystemClock,
+    listen,
 };
+use crate::tuples::Pair;
 use crate::upstream::{self, Pool, PoolOptions};
 use anyhow::{Context, bail};
 use secrecy::SecretString;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::AbortHandle;
@@ -138,6 +141,8 @@ pub struct Providers {
     pub(super) steps: Vec<Arc<dyn Step>>,
     hierarchy: Arc<LiveHierarchy>,
     conditions: Arc<Conditions>,
+    /// The relations the views ask for; a provider that finds objects looks for these.
+    asked: Arc<AskedPairs>,
     /// What reads files, for whoever watches them.
     pub(super) files: Vec<Arc<dyn Reloadable>>,
     pub(super) listeners: Vec<AbortHandle>,
@@ -150,6 +155,15 @@ impl Providers {
             .with_hierarchy(Arc::clone(&self.hierarchy))
             .with_conditions(Arc::clone(&self.conditions))
             .with_steps(self.steps.clone())
+    }
+
+    /// Looks for the relations these views ask for, from now on.
+    pub fn look_for<'a>(&self, views: impl Iterator<Item = &'a PermissionView>) {
+        let pairs: BTreeSet<Pair> = views.flat_map(PermissionView::asks).cloned().collect();
+        if **self.asked.load() != pairs {
+            self.asked.store(Arc::new(pairs));
+            self.all.iter().for_each(|provider| provider.clear());
+        }
     }
 
     /// Reads every file again. A broken one leaves its last good content in force, for a limited time.
@@ -185,6 +199,14 @@ pub async fn permissions(config: &Config) -> anyhow::Result<Providers> {
         let file = Arc::clone(&providers.hierarchy);
         providers.files.push(file);
     }
+    if config
+        .providers
+        .iter()
+        .any(|p| matches!(p.kind, ProviderKind::Keto(_)))
+    {
+        let views = install::read_views(&config.views, config.tuples.as_ref())?;
+        providers.look_for(views.iter());
+    }
     super::tags::add(&mut providers, config.tags.as_ref()).await?;
     Ok(providers)
 }
@@ -209,6 +231,7 @@ pub async fn providers(settings: &[config::Provider]) -> anyhow::Result<Provider
         steps: Vec::new(),
         hierarchy: Arc::default(),
         conditions: Arc::default(),
+        asked: Arc::default(),
         files: Vec::new(),
         listeners: Vec::new(),
     };
@@ -233,6 +256,12 @@ pub async fn providers(settings: &[config::Provider]) -> anyhow::Result<Provider
                 let http = HttpProvider::new(name, settings).with_context(broken)?;
                 http.probe().await.with_context(broken)?;
                 providers.all.push(cached(http, &provider.cache));
+            }
+            ProviderKind::Keto(settings) => {
+                let asked = Arc::clone(&providers.asked);
+                let keto = KetoProvider::new(name, settings, asked).with_context(broken)?;
+                keto.probe().await.with_context(broken)?;
+                providers.all.push(cached(keto, &provider.cache));
             }
             ProviderKind::Redis(settings) => {
                 let (asked, listener) = remote::redis(name, settings, &provider.cache)

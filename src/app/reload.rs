@@ -160,6 +160,8 @@ impl Reloader {
             Ok(policy) => {
                 if policy.version() != self.policy.load().version() || self.policy_broken {
                     tracing::info!(views = policy.views().len(), "views reloaded");
+                    self.providers
+                        .look_for(policy.views().iter().map(|view| &view.view));
                     self.policy.store(Arc::new(policy));
                 }
                 self.policy_broken = false;

@@ -23,7 +23,7 @@ pub use check::Problem;
 pub(crate) use conditions::parse as parse_conditions;
 pub use conditions::{Condition, Match, Window};
 pub use hierarchy::Hierarchy;
-pub use providers::{HttpProvider, RedisMode, RedisProvider};
+pub use providers::{HttpProvider, KetoConfirm, KetoProvider, KetoUsers, RedisMode, RedisProvider};
 pub use tags::{TagTable, Tags};
 
 use crate::identity::{ClaimPath, IdentitySettings};
@@ -212,6 +212,8 @@ pub enum ProviderKind {
     Jwt(JwtClaims),
     /// A service that answers over HTTP.
     Http(Box<HttpProvider>),
+    /// An Ory Keto server.
+    Keto(Box<KetoProvider>),
     /// Sets in a Redis.
     Redis(Box<RedisProvider>),
     /// Queries on the customer's own tables.

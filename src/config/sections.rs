@@ -5,9 +5,12 @@ use super::{
     Audit, AuditSink, Config, Enforcement, Gate, Tls, Upstream, UpstreamTls, admin, conditions,
     hierarchy, logins, providers, raw, tags, tuples,
 };
+use super::{Provider, ProviderKind};
 use crate::limits::Limits;
+use crate::tuples::Tuples;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use toml::Table;
 
@@ -41,10 +44,9 @@ pub(super) fn read(text: &str, path: &Path) -> Result<Config, Vec<Problem>> {
     let upstream = upstream(&mut check, &mut top);
     let (identity, jwks) = logins::identity(&mut check, &mut top);
     let tokens = identity.tokens.is_some();
-    let providers = providers::providers(&mut check, &mut top, upstream.as_ref(), tokens);
+    let (tuples, providers) = sources(&mut check, &mut top, upstream.as_ref(), tokens);
     let hierarchy = hierarchy::hierarchy(&mut check, &mut top);
     let tags = tags::tags(&mut check, &mut top, upstream.as_ref());
-    let tuples = tuples::tuples(&mut check, &mut top);
     let names = providers
         .iter()
         .map(|provider| provider.name.as_str())
@@ -111,6 +113,24 @@ fn parse(check: &mut Check, text: &str) -> Option<Table> {
             None
         }
     }
+}
+
+/// Where roles, permissions and relations come from.
+fn sources(
+    check: &mut Check,
+    top: &mut Table,
+    upstream: Option<&Upstream>,
+    tokens: bool,
+) -> (Option<Arc<Tuples>>, Vec<Provider>) {
+    let tuples = tuples::tuples(check, top);
+    let providers = providers::providers(check, top, upstream, tokens, tuples.as_ref());
+    let asks_keto = |p: &Provider| matches!(p.kind, ProviderKind::Keto(_));
+    let no_table = tuples.as_ref().is_some_and(|tuples| tuples.table.is_none());
+    if no_table && !providers.iter().any(asks_keto) {
+        let hint = "Name their table, such as \"public.rowgate_tuples\", or add a provider of kind \"keto\".";
+        check.problem("tuples.table", "is missing: rules over no tuples", hint);
+    }
+    (tuples, providers)
 }
 
 fn top_level(

@@ -35,7 +35,7 @@ pub(super) struct Function {
 /// What the views' calls walk over, and what they ask for; `None` = there are no calls.
 pub(super) fn asked(views: &[PermissionView]) -> Option<(&Arc<Tuples>, BTreeSet<Pair>)> {
     let tuples = views.iter().find_map(PermissionView::tuples)?;
-    let pairs = views.iter().flat_map(PermissionView::pairs).cloned();
+    let pairs = views.iter().flat_map(PermissionView::asks).cloned();
     Some((tuples, pairs.collect()))
 }
 

@@ -142,7 +142,7 @@ impl PermissionView {
     }
 
     /// What its calls of `rowgate.objects` ask for, masks included.
-    pub(crate) fn pairs(&self) -> impl Iterator<Item = &Pair> {
+    pub fn asks(&self) -> impl Iterator<Item = &Pair> {
         let masks = self.parsed_masks.values();
         std::iter::once(&self.parsed)
             .chain(masks)
@@ -318,7 +318,7 @@ pub(crate) fn with_tuples(
                 hint: Some(hint),
             });
         };
-        for pair in view.pairs() {
+        for pair in view.asks() {
             let Pair {
                 namespace,
                 relation,

@@ -2,7 +2,7 @@
 //! into one principal by a [`Resolver`].
 //!
 //! ```text
-//! Caller -> Resolver -> [cache] -> file | http | jwt | redis | sql -> merge -> Findings -> steps -> Principal
+//! Caller -> Resolver -> [cache] -> file | http | jwt | keto | redis | sql -> merge -> Findings -> steps -> Principal
 //! ```
 //!
 //! A provider that cannot answer, answers too late, too much or not understandably is an error, and
@@ -17,6 +17,7 @@ mod hierarchy;
 mod http;
 mod jwks;
 mod jwt;
+mod keto;
 pub mod ladder;
 mod listen;
 mod merge;
@@ -38,6 +39,7 @@ pub use hierarchy::{Brings, Hierarchy, HierarchyError, LiveHierarchy};
 pub use http::HttpProvider;
 pub use jwks::Jwks;
 pub use jwt::JwtProvider;
+pub use keto::{AskedPairs, KetoProvider};
 pub(crate) use listen::listen;
 pub use resolver::Resolver;
 pub use sql::SqlProvider;

@@ -18,6 +18,7 @@
     reason = "a test fails by panicking, and nobody links against it"
 )]
 
+mod keto;
 #[path = "../support/mod.rs"]
 mod support;
 mod worlds;
@@ -314,6 +315,11 @@ async fn http_with_tls() {
 #[tokio::test(flavor = "multi_thread")]
 async fn http_with_a_cache() {
     suite(Kind::HttpTtl).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keto() {
+    suite(Kind::Keto).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

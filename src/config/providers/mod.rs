@@ -3,6 +3,7 @@
 mod file;
 mod http;
 mod jwt;
+mod keto;
 mod redis;
 mod sql;
 
@@ -10,10 +11,13 @@ pub use self::http::HttpProvider;
 pub(super) use self::jwt::claim_path;
 use self::redis::provider as redis_provider;
 pub use self::redis::{RedisMode, RedisProvider};
+pub use keto::{KetoConfirm, KetoProvider, KetoUsers};
 
 use super::check::{Check, join};
 use super::{CacheSettings, Provider, Upstream, raw};
+use crate::tuples::Tuples;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 use toml::Table;
 
@@ -22,6 +26,7 @@ pub(super) fn providers(
     top: &mut Table,
     upstream: Option<&Upstream>,
     tokens: bool,
+    tuples: Option<&Arc<Tuples>>,
 ) -> Vec<Provider> {
     let mut providers = Vec::new();
     let mut names = BTreeSet::new();
@@ -38,6 +43,7 @@ pub(super) fn providers(
         let provider = match kind {
             "file" => file::provider(check, &path, table),
             "http" => http::provider(check, &path, table),
+            "keto" => keto::provider(check, &path, table, tuples),
             "redis" => redis_provider(check, &path, table, &cache),
             "jwt" => jwt::provider(check, &path, table, tokens),
             "sql" => sql::provider(check, &path, table, &cache, upstream),
@@ -45,7 +51,7 @@ pub(super) fn providers(
                 check.problem(
                     join(&path, "kind"),
                     "is missing or not a kind of provider",
-                    "Choose \"file\", \"http\", \"jwt\", \"redis\" or \"sql\".",
+                    "Choose \"file\", \"http\", \"jwt\", \"keto\", \"redis\" or \"sql\".",
                 );
                 None
             }

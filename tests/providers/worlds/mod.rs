@@ -7,6 +7,8 @@
 mod file;
 pub mod http;
 pub mod http_server;
+pub mod keto;
+pub mod keto_server;
 mod redis;
 pub mod redis_server;
 mod sql;
@@ -41,6 +43,8 @@ pub enum Kind {
     HttpTls,
     /// Kept for [`TTL`].
     HttpTtl,
+    /// A server that speaks as Keto does.
+    Keto,
     Redis,
     /// Over TLS.
     RedisTls,
@@ -161,6 +165,7 @@ impl World {
             Kind::Http | Kind::HttpTls | Kind::HttpTtl => {
                 Box::new(http::HttpSource::new(kind).await)
             }
+            Kind::Keto => Box::new(keto::KetoSource::new().await),
             Kind::Redis
             | Kind::RedisTls
             | Kind::RedisCluster
