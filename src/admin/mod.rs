@@ -11,7 +11,7 @@ mod me;
 mod rights;
 
 use crate::audit::RequestId;
-use crate::http::{Identified, Peer, Problem, identify};
+use crate::http::{Identified, Peer, Problem, Waiting, identify};
 use crate::identity::{Authenticator, Principal};
 use crate::manage::{By, Kind, Known, ManageError, Manager};
 use crate::policy::Policy;
@@ -48,7 +48,10 @@ pub struct Parts {
 
 /// The routes, for [`crate::http::serve`].
 pub fn routes(parts: Parts) -> Router {
-    let door = Arc::new(Door { parts });
+    let door = Arc::new(Door {
+        parts,
+        waiting: Waiting::default(),
+    });
     let kind = |router: Router<Arc<Door>>, kind: Kind| router.merge(grants::routes(kind));
     let all = Kind::ALL.into_iter().fold(Router::new(), kind);
     all.route("/healthz", get(async || "ok\n"))
@@ -58,6 +61,7 @@ pub fn routes(parts: Parts) -> Router {
 
 struct Door {
     parts: Parts,
+    waiting: Waiting,
 }
 
 /// Who asks, and as whom they are known.
@@ -76,7 +80,7 @@ impl Door {
         request_id: RequestId,
     ) -> Result<Asker, Problem> {
         let authenticator = self.parts.authenticator.load_full();
-        let identified = identify(&authenticator, headers, peer).await?;
+        let identified = identify(&authenticator, &self.waiting, headers, peer).await?;
         let resolver = self.parts.resolver.load_full();
         let principal = resolver.principal(&identified.caller).await?;
         let by = By {

@@ -9,9 +9,18 @@ use secrecy::SecretString;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// Most requests that wait out a delay after failures at once: beyond that they are turned away, so that
-/// guessing cannot take every connection.
-static WAITING: Semaphore = Semaphore::const_new(16);
+/// Most requests of a listener that wait out a delay after failures at once: beyond that they are turned away, so
+/// that guessing cannot take every connection.
+const WAITING_MAX: usize = 16;
+
+/// The places for requests that wait out a delay after failures; one a listener.
+pub struct Waiting(Semaphore);
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Self(Semaphore::new(WAITING_MAX))
+    }
+}
 
 /// A caller, and how it was proved.
 #[derive(Debug, Clone)]
@@ -29,12 +38,13 @@ pub struct Identified {
 /// 401 in one text for every cause; 429 when too many wait after failures.
 pub async fn identify(
     authenticator: &Authenticator,
+    waiting: &Waiting,
     headers: &HeaderMap,
     peer: Peer,
 ) -> Result<Identified, Problem> {
     let shown = shown(headers)?;
     let signed = matches!(shown, Shown::Token { .. });
-    wait(authenticator.shown_delay(&shown, peer.address)).await?;
+    wait(waiting, authenticator.shown_delay(&shown, peer.address)).await?;
     authenticator.prepare_shown(&shown).await;
     let caller = authenticator
         .accept_shown(&shown, peer.tls, peer.address)
@@ -42,11 +52,11 @@ pub async fn identify(
     Ok(Identified { caller, signed })
 }
 
-async fn wait(delay: Duration) -> Result<(), Problem> {
+async fn wait(waiting: &Waiting, delay: Duration) -> Result<(), Problem> {
     if delay.is_zero() {
         return Ok(());
     }
-    let Ok(_permit) = WAITING.try_acquire() else {
+    let Ok(_permit) = waiting.0.try_acquire() else {
         return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS)
             .detail("too many failed logins")
             .retry_after(delay.as_secs().max(1)));

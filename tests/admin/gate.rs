@@ -207,14 +207,14 @@ fn logins(config: &mut Config) {
         issuer: None,
         audience: "rowgate".to_owned(),
         leeway: Duration::ZERO,
-        lifetime_max: Duration::from_secs(60),
+        lifetime_max: Duration::from_secs(3_600),
     });
     identity.token_requires_tls = false;
 }
 
 pub fn token(subject: &str) -> String {
     signed(
-        &json!({"sub": subject, "aud": "rowgate", "exp": now() + 50}),
+        &json!({"sub": subject, "aud": "rowgate", "exp": now() + 600}),
         SECRET,
     )
 }
@@ -318,6 +318,17 @@ impl Instance {
         };
         let (path, token, body) = (path.to_owned(), token.to_owned(), body.clone());
         let task = tokio::spawn(async move { gate.post(&path, &token, &body).await });
+        async { task.await.unwrap() }
+    }
+
+    /// As [`Instance::get`], begun at once.
+    pub fn curl_get(&self, path: &str, token: &str) -> impl Future<Output = Answer> + use<> {
+        let gate = Self {
+            addresses: self.addresses,
+            _stop: tokio::sync::oneshot::channel().0,
+        };
+        let (path, token) = (path.to_owned(), token.to_owned());
+        let task = tokio::spawn(async move { gate.get(&path, &token).await });
         async { task.await.unwrap() }
     }
 

@@ -21,5 +21,6 @@ mod changes;
 mod commands;
 mod door;
 mod gate;
+mod listener;
 #[path = "../support/mod.rs"]
 mod support;
