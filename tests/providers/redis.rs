@@ -9,6 +9,7 @@ use rowgate::config::{
 };
 use secrecy::SecretString;
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -162,60 +163,59 @@ async fn many_roles_are_one_question_and_too_many_a_refusal() {
     }
 }
 
+fn with(server: &Server, change: impl FnOnce(&mut RedisProvider)) -> RedisProvider {
+    let mut settings = settings(server.server());
+    change(&mut settings);
+    settings
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_keeps_it_from_answering_is_found_at_start() {
+    let trusting = |ca: &Path| UpstreamTls::Verify {
+        ca: Some(ca.to_owned()),
+    };
+    let nowhere = ("127.0.0.1".to_owned(), redis_server::free_port());
     let (folder, ca) = certificates();
     let (_other_folder, other_ca) = certificates();
     let server = Server::start("redis", None, "").await;
     let secure = Server::start("redis", Some(folder.path()), "").await;
-    let node = Server::start("redis", None, "cluster-enabled yes\ncluster-port {bus}\n").await;
     run(
         &server,
         &["ACL", "SETUSER", "poor", "on", ">p00r", "~*", "+ping"],
     )
     .await;
     run(&server, &["SADD", "list:", "x"]).await;
-    let with = |server: &Server, change: &dyn Fn(&mut RedisProvider)| {
-        let mut settings = settings(server.server());
-        change(&mut settings);
-        settings
-    };
-    let trusting = |ca: &std::path::Path| UpstreamTls::Verify {
-        ca: Some(ca.to_owned()),
-    };
-    let nowhere = ("127.0.0.1".to_owned(), redis_server::free_port());
     let cases = [
         (
-            with(&server, &|s| s.password = Some("wr0ng".into())),
+            with(&server, |s| s.password = Some("wr0ng".into())),
             "authentication failed",
         ),
         (
-            with(&server, &|s| (s.user, s.password) = (None, None)),
+            with(&server, |s| (s.user, s.password) = (None, None)),
             "NOAUTH",
         ),
         (
-            with(&server, &|s| {
+            with(&server, |s| {
                 (s.user, s.password) = (Some("poor".into()), Some("p00r".into()))
             }),
             "NOPERM",
         ),
         (
-            with(&server, &|s| s.user_roles_prefix = "list:".to_owned()),
+            with(&server, |s| s.user_roles_prefix = "list:".to_owned()),
             "NOPERM",
         ),
         (
-            with(&server, &|s| s.mode = RedisMode::Cluster),
+            with(&server, |s| s.mode = RedisMode::Cluster),
             "unavailable",
         ),
-        (with(&server, &|s| s.tls = trusting(&ca)), ""),
+        (with(&server, |s| s.tls = trusting(&ca)), ""),
         (
-            with(&secure, &|s| s.tls = trusting(&other_ca)),
+            with(&secure, |s| s.tls = trusting(&other_ca)),
             "certificate",
         ),
-        (with(&secure, &|_| ()), ""),
-        (with(&node, &|_| ()), "CLUSTERDOWN"),
+        (with(&secure, |_| ()), ""),
         (
-            with(&server, &|s| s.servers = vec![nowhere.clone()]),
+            with(&server, |s| s.servers = vec![nowhere.clone()]),
             "refused",
         ),
     ];
@@ -231,15 +231,21 @@ async fn what_keeps_it_from_answering_is_found_at_start() {
             "{error}"
         );
     }
-    asks(with(&secure, &|s| s.tls = trusting(&ca)))
+    asks(with(&secure, |s| s.tls = trusting(&ca)))
         .await
         .unwrap();
-    // The owner of the data may do everything, but is asked nothing else.
-    asks(with(&server, &|s| {
+    asks(with(&server, |s| {
         (s.user, s.password) = (None, Some(ADMIN.into()))
     }))
     .await
     .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_of_a_cluster_that_is_not_whole_is_found_at_start() {
+    let node = Server::start("redis", None, "cluster-enabled yes\ncluster-port {bus}\n");
+    let error = asks(with(&node.await, |_| ())).await.err().unwrap();
+    assert!(error.contains("CLUSTERDOWN"), "{error}");
 }
 
 /// Something that listens where a Redis should, and answers everything with these bytes.

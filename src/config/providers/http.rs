@@ -67,43 +67,22 @@ pub(super) fn provider(
     path: &str,
     table: Table,
 ) -> Option<(String, ProviderKind)> {
-    let raw: Raw = check.section(path, table);
-    let key = check.secret(&join(path, "key"), raw.key);
+    let mut raw: Raw = check.section(path, table);
+    let key = check.secret(&join(path, "key"), raw.key.take());
     let hint = "Give the service's address, such as \"https://id.example.com/api\".";
-    let base = check.required(join(path, "base"), raw.base, hint);
+    let base = check.required(join(path, "base"), raw.base.take(), hint);
     let tls = base.as_deref().and_then(|base| {
         let (mode, ca) = (raw.tls.as_deref(), raw.tls_ca.as_deref());
         tls(check, path, base, mode, ca)
     });
-    let template = raw
-        .path
-        .unwrap_or_else(|| "/users/{id}/permissions".to_owned());
+    let usual = || "/users/{id}/permissions".to_owned();
+    let template = raw.path.take().unwrap_or_else(usual);
     if !template.starts_with('/') || template.matches("{id}").count() != 1 || template.contains('#')
     {
         let hint = "Write it as \"/users/{id}/permissions\".";
         check.problem(join(path, "path"), "is not a path with one {id}", hint);
     }
-    let mut pointer = |name: &str, value: Option<String>, default: &str| {
-        let value = value.unwrap_or_else(|| default.to_owned());
-        if !value.is_empty() && !value.starts_with('/') && value != "none" {
-            let hint = "Write \"/data/roles\", \"\" for the whole answer, or \"none\".";
-            check.problem(join(path, name), "is not a JSON pointer", hint);
-        }
-        (value != "none").then_some(value)
-    };
-    let permissions_pointer = pointer(
-        "permissions_pointer",
-        raw.permissions_pointer,
-        "/permissions",
-    );
-    let roles_pointer = pointer("roles_pointer", raw.roles_pointer, "/roles");
-    let attributes_pointer = pointer("attributes_pointer", raw.attributes_pointer, "/attributes");
-    if [&permissions_pointer, &roles_pointer, &attributes_pointer]
-        .iter()
-        .all(|pointer| pointer.is_none())
-    {
-        check.problem(path, "reads nothing", "Leave one of the pointers in.");
-    }
+    let [permissions_pointer, roles_pointer, attributes_pointer] = pointers(check, path, &mut raw);
     let not_found_is_nothing = match raw.not_found.as_deref() {
         None | Some("nothing") => true,
         Some("refuse") => false,
@@ -113,24 +92,13 @@ pub(super) fn provider(
             false
         }
     };
-    let mut within = |name: &str, value: Option<u64>, default: u64, min: u64, max: u64| {
-        check.within(&join(path, name), value, default, min, max)
-    };
-    let timeout = within("timeout_ms", raw.timeout_ms, 2_000, 10, 60_000);
-    let open = within("breaker_open_ms", raw.breaker_open_ms, 1_000, 1, 600_000);
-    let mut within = |name: &str, value: Option<usize>, default: usize, max: usize| {
-        check.within(&join(path, name), value, default, 1, max)
-    };
-    let connections_max = within("connections_max", raw.connections_max, 16, 1_000);
-    let answer_bytes_max = within(
-        "answer_bytes_max",
-        raw.answer_bytes_max,
-        1024 * 1024,
-        64 * 1024 * 1024,
-    );
-    let retries = check.within(&join(path, "retries"), raw.retries, 1, 0, 10);
-    let key_of = join(path, "breaker_failures");
-    let breaker_failures = check.within(&key_of, raw.breaker_failures, 5, 1, 1_000_000);
+    let key_of = |name: &str| join(path, name);
+    let timeout = check.within(&key_of("timeout_ms"), raw.timeout_ms, 2_000, 10, 60_000);
+    let open = key_of("breaker_open_ms");
+    let open = check.within(&open, raw.breaker_open_ms, 1_000, 1, 600_000);
+    let failures = key_of("breaker_failures");
+    let connections = key_of("connections_max");
+    let (bytes, mega) = (key_of("answer_bytes_max"), 1024 * 1024);
     let http = HttpProvider {
         base: base?,
         path: template,
@@ -141,14 +109,36 @@ pub(super) fn provider(
         attributes_pointer,
         not_found_is_nothing,
         timeout: Duration::from_millis(timeout),
-        retries,
-        connections_max,
-        answer_bytes_max,
-        breaker_failures,
+        retries: check.within(&key_of("retries"), raw.retries, 1, 0, 10),
+        connections_max: check.within(&connections, raw.connections_max, 16, 1, 1_000),
+        answer_bytes_max: check.within(&bytes, raw.answer_bytes_max, mega, 1, 64 * mega),
+        breaker_failures: check.within(&failures, raw.breaker_failures, 5, 1, 1_000_000),
         breaker_open: Duration::from_millis(open),
     };
     let name = raw.name.unwrap_or_else(|| "http".to_owned());
     Some((name, ProviderKind::Http(Box::new(http))))
+}
+
+/// Where permissions, roles and attributes are; `None` for "none".
+fn pointers(check: &mut Check, path: &str, raw: &mut Raw) -> [Option<String>; 3] {
+    let pointers = [
+        ("permissions", raw.permissions_pointer.take()),
+        ("roles", raw.roles_pointer.take()),
+        ("attributes", raw.attributes_pointer.take()),
+    ]
+    .map(|(name, value)| {
+        let value = value.unwrap_or_else(|| format!("/{name}"));
+        if !value.is_empty() && !value.starts_with('/') && value != "none" {
+            let hint = "Write \"/data/roles\", \"\" for the whole answer, or \"none\".";
+            let key = join(path, &format!("{name}_pointer"));
+            check.problem(key, "is not a JSON pointer", hint);
+        }
+        (value != "none").then_some(value)
+    });
+    if pointers.iter().all(Option::is_none) {
+        check.problem(path, "reads nothing", "Leave one of the pointers in.");
+    }
+    pointers
 }
 
 /// `https:` is TLS; `http:` is not, and has to be said aloud unless the service is on this machine.
