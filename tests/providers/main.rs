@@ -23,6 +23,7 @@ mod keto;
 mod support;
 mod worlds;
 
+mod examples;
 mod http;
 mod redis;
 
