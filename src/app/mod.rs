@@ -22,6 +22,7 @@ use tokio::task::AbortHandle;
 
 pub use admin::manager;
 pub use build::{ControlLogin, Providers, connect, permissions, providers};
+pub use tags::tag_definitions;
 
 /// Serves until `shutdown` resolves; then finishes within a bound. SIGHUP and changes of `views/`
 /// and of provider files reload what they concern without dropping sessions; what cannot be reloaded

@@ -11,6 +11,7 @@ mod policy;
 mod provider;
 mod serve;
 mod signals;
+mod tags;
 mod test;
 mod whoami;
 

@@ -47,6 +47,7 @@ pub(super) async fn check(arguments: args::WithConfig) -> Outcome {
     let views = install::read_views(&config.views, config.tuples.as_ref()).map_err(failure)?;
     progress(&format!("view files: ok ({})", views.len()));
     let mut findings = compare(&config, &views).await?;
+    findings.extend(super::tags::check(&config, &views).await?);
     for (login, kind) in logins(&config) {
         let client = connect(&config, login).await?;
         let found = install::posture(&client, config.enforcement, kind, &views).await;

@@ -305,3 +305,33 @@ async fn whoami_and_describe_tell_what_the_user_may_know() {
     assert_eq!(explained.code, Some(1));
     assert!(explained.out.contains("42P01"), "{}", explained.out);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_names_tags_that_nobody_defined() {
+    let setup = example("tags_check", Enforcement::Barrier);
+    let prepared = support::prepare(support::cluster(), &setup).await;
+    let config = prepared.file.unwrap();
+    let shown = config.display().to_string();
+    let ran = rowgate(&["check", "--config", &shown]).await;
+    assert!(!ran.out.contains("tag"), "{}", ran.out);
+    // The same without [tags], and with a file that knows one of the two.
+    let text = std::fs::read_to_string(&config).unwrap();
+    let some = config.with_file_name("some.yaml");
+    std::fs::write(&some, "tags: {staff: {access: public}}").unwrap();
+    for (file, unknown) in [(None, 2), (Some("some.yaml"), 1), (Some("gone.yaml"), 0)] {
+        let mut table: toml::Table = text.parse().unwrap();
+        table.remove("tags");
+        if let Some(file) = file {
+            let tags: toml::Table = format!("file = '{file}'").parse().unwrap();
+            table.insert("tags".to_owned(), tags.into());
+        }
+        let changed = config.with_file_name("changed.toml");
+        std::fs::write(&changed, table.to_string()).unwrap();
+        let ran = rowgate(&["check", "--config", &changed.display().to_string()]).await;
+        let found = ran.out.matches("which is not defined").count();
+        assert_eq!(found, unknown, "{file:?}: {}{}", ran.out, ran.err);
+        assert_eq!(ran.out.contains("carries tag \"board\""), unknown > 0);
+        let code = if unknown > 0 { 1 } else { 2 };
+        assert_eq!(ran.code, Some(code), "{}", ran.err);
+    }
+}

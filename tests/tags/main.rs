@@ -112,7 +112,7 @@ async fn what_tags_hide_has_the_words_of_what_does_not_exist() {
     for (hidden, unheard_of) in [
         ("board_minutes", "bored_minuets"),
         ("public.board_minutes", "public.bored_minuets"),
-        ("tag_definitions", "gat_definitions"),
+        ("group_members", "grupe_mambers"),
     ] {
         let ask_of = async |table: &str| {
             let told = ask(&client, &format!("SELECT * FROM {table}")).await;

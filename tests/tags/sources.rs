@@ -148,8 +148,8 @@ fn from_tables(cache: Duration, listen: bool) -> impl FnOnce(&mut Config) {
             user: upstream.admin_user.clone().unwrap(),
             password: upstream.admin_password.clone(),
             tls: upstream.tls.clone(),
-            query: "SELECT name, access, owner, allowed FROM public.tag_definitions".to_owned(),
-            groups_query: Some("SELECT name, member FROM public.tag_groups".to_owned()),
+            query: "SELECT name, access, owner, allowed FROM public.tags".to_owned(),
+            groups_query: Some("SELECT \"group\", member FROM public.group_members".to_owned()),
             timeout: Duration::from_secs(2),
             cache,
             listen,
@@ -160,62 +160,56 @@ fn from_tables(cache: Duration, listen: bool) -> impl FnOnce(&mut Config) {
 /// A change of the tables, and what Dave sees in his next statement.
 const CHANGES: &[(&str, Result<&str, &str>)] = &[
     // Six is Dave's own; eight is staff's, too.
-    ("DELETE FROM tag_groups", Ok("1 2 4 6 7 8 10")),
+    ("DELETE FROM group_members", Ok("1 2 4 6 7 8 10")),
     (
         "UPDATE documents SET owner = 'x' WHERE id IN (6, 8)",
         Ok("1 2 4 7 8 10"),
     ),
     (
-        "INSERT INTO tag_groups VALUES ('lawyers', 'dave')",
+        "INSERT INTO group_members VALUES ('lawyers', 'dave')",
         Ok("1 2 4 6 7 8 10"),
     ),
     (
-        "UPDATE tag_definitions SET allowed = '{example.com}' WHERE name = 'staff'",
+        "UPDATE tags SET allowed = '{example.com}' WHERE name = 'staff'",
         Ok("1 4 6 7 8 10"),
     ),
+    ("DELETE FROM tags WHERE name = 'press'", Ok("1 4 6 8 10")),
     (
-        "DELETE FROM tag_definitions WHERE name = 'press'",
+        "ALTER TABLE tags DROP CONSTRAINT tags_access_check",
         Ok("1 4 6 8 10"),
     ),
+    ("INSERT INTO tags VALUES ('new', 'Public')", Err("58000")),
     (
-        "ALTER TABLE tag_definitions DROP CONSTRAINT tag_definitions_access_check",
-        Ok("1 4 6 8 10"),
-    ),
-    (
-        "INSERT INTO tag_definitions VALUES ('new', 'Public')",
+        "UPDATE tags SET access = 'private' WHERE name = 'new'",
         Err("58000"),
     ),
     (
-        "UPDATE tag_definitions SET access = 'private' WHERE name = 'new'",
-        Err("58000"),
-    ),
-    (
-        "UPDATE tag_definitions SET owner = 'dave' WHERE name = 'new'",
+        "UPDATE tags SET owner = 'dave' WHERE name = 'new'",
         Ok("1 4 6 8 10"),
     ),
     (
-        "UPDATE tag_definitions SET allowed = '{NULL}' WHERE name = 'staff'",
+        "UPDATE tags SET allowed = '{NULL}' WHERE name = 'staff'",
         Err("58000"),
     ),
     (
-        "UPDATE tag_definitions SET allowed = '{}' WHERE name = 'staff'",
+        "UPDATE tags SET allowed = '{}' WHERE name = 'staff'",
         Err("58000"),
     ),
     (
-        "UPDATE tag_definitions SET access = 'domains' WHERE name = 'staff'",
+        "UPDATE tags SET access = 'domains' WHERE name = 'staff'",
         Ok("1 4 6 8 10"),
     ),
     (
-        "INSERT INTO tag_groups VALUES ('lawyers', '')",
+        "INSERT INTO group_members VALUES ('lawyers', '')",
         Err("58000"),
     ),
-    ("DELETE FROM tag_groups WHERE member = ''", Ok("1 4 6 8 10")),
-    ("ALTER TABLE tag_definitions RENAME TO away", Err("58000")),
     (
-        "ALTER TABLE away RENAME TO tag_definitions",
+        "DELETE FROM group_members WHERE member = ''",
         Ok("1 4 6 8 10"),
     ),
-    ("LOCK TABLE tag_definitions", Ok("1 4 6 8 10")),
+    ("ALTER TABLE tags RENAME TO away", Err("58000")),
+    ("ALTER TABLE away RENAME TO tags", Ok("1 4 6 8 10")),
+    ("LOCK TABLE tags", Ok("1 4 6 8 10")),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -263,7 +257,7 @@ async fn what_is_kept_goes_at_a_notification_and_at_its_age() {
             .connect(&gate.database)
             .await
             .unwrap();
-        let closed = "DELETE FROM tag_definitions WHERE name = 'partners'";
+        let closed = "DELETE FROM tags WHERE name = 'partners'";
         owner
             .batch_execute(&format!("{closed}; {notify}"))
             .await

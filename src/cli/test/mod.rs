@@ -208,17 +208,21 @@ fn for_this_run(
     users: &BTreeSet<&str>,
 ) -> Result<(Config, PathBuf), Failure> {
     let password = SecretString::from(one_time_password());
+    let configured = &config.identity.logins;
     let logins = users.iter().map(|user| {
+        // Who has no login of their own comes by a token or a delegation.
+        let own = configured.get(*user);
         let login = Login {
             proof: Proof::Password(password.clone()),
             user_id: Some((*user).to_owned()),
             may_delegate: false,
-            superuser: true,
+            superuser: own.is_none_or(|login| login.superuser),
         };
         ((*user).to_owned(), login)
     });
+    let logins = logins.collect();
     config.identity = IdentitySettings {
-        logins: logins.collect(),
+        logins,
         ..IdentitySettings::default()
     };
     config.listen = SocketAddr::from(([127, 0, 0, 1], 0));

@@ -76,6 +76,14 @@ impl TagFile {
         })
     }
 
+    /// The definitions in force.
+    ///
+    /// # Errors
+    /// When the file has been unusable for too long.
+    pub fn definitions(&self) -> Result<Arc<TagDefinitions>, ProviderError> {
+        self.fresh()
+    }
+
     fn fresh(&self) -> Result<Arc<TagDefinitions>, ProviderError> {
         let state = self.state.load();
         match &state.broken {

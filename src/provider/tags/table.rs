@@ -99,7 +99,11 @@ impl TagTable {
         fresh.then_some(kept)
     }
 
-    async fn definitions(&self) -> Result<Arc<TagDefinitions>, ProviderError> {
+    /// The definitions as of now.
+    ///
+    /// # Errors
+    /// Why they cannot be had.
+    pub async fn definitions(&self) -> Result<Arc<TagDefinitions>, ProviderError> {
         if let Some(kept) = self.kept() {
             return Ok(Arc::clone(&kept.definitions));
         }
