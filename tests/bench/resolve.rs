@@ -1,0 +1,160 @@
+//! From a caller to a principal: 1,000 users with 100 of 10,000 roles each, three permissions a role.
+//!
+//! `cargo bench --bench resolve` prints the time of one resolution, in microseconds: the middle one, the
+//! slowest of a hundred and the slowest.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    missing_docs,
+    unreachable_pub,
+    unused_qualifications,
+    reason = "a benchmark fails by panicking, and nobody links against it"
+)]
+#![allow(dead_code, reason = "each benchmark uses its own part of the support")]
+
+#[path = "support/measure.rs"]
+mod measure;
+
+use measure::print_table;
+use rowgate::config::{
+    CacheSettings, Provider, ProviderKind, SqlProvider, SqlQueries, UpstreamTls,
+};
+use rowgate::demo::{Cluster, ClusterOptions};
+use rowgate::identity::Caller;
+use rowgate::provider::Resolver;
+use std::time::{Duration, Instant};
+
+const USERS: usize = 1_000;
+const TABLES: &str = r#"
+CREATE TABLE user_roles ("user" text, role text, PRIMARY KEY ("user", role));
+CREATE TABLE role_permissions (role text, permission text, PRIMARY KEY (role, permission));
+INSERT INTO user_roles
+    SELECT 'user ' || u, 'role ' || (u * 7919 + r * 101) % 10000
+    FROM generate_series(0, 999) AS u, generate_series(0, 99) AS r;
+INSERT INTO role_permissions
+    SELECT 'role ' || r, 'permission ' || r % 500 * 3 + p
+    FROM generate_series(0, 9999) AS r, generate_series(0, 2) AS p;
+CREATE ROLE resolver LOGIN PASSWORD 'x';
+GRANT SELECT ON user_roles, role_permissions TO resolver;
+VACUUM ANALYZE
+"#;
+
+fn settings(cluster: &Cluster, cache: Duration) -> Provider {
+    let sql = SqlProvider {
+        host: "127.0.0.1".to_owned(),
+        port: cluster.port(),
+        database: "resolve".to_owned(),
+        user: "resolver".to_owned(),
+        password: Some("x".into()),
+        tls: UpstreamTls::Off,
+        queries: SqlQueries {
+            roles: Some(r#"SELECT role FROM public.user_roles WHERE "user" = $1"#.to_owned()),
+            role_permissions: Some(
+                "SELECT DISTINCT permission FROM public.role_permissions WHERE role = ANY ($1)"
+                    .to_owned(),
+            ),
+            ..SqlQueries::default()
+        },
+        preset: None,
+        pool_size: 4,
+        timeout: Duration::from_secs(10),
+        listen: false,
+    };
+    Provider {
+        name: "sql".to_owned(),
+        kind: ProviderKind::Sql(Box::new(sql)),
+        cache: CacheSettings {
+            age_max: cache,
+            ..CacheSettings::default()
+        },
+    }
+}
+
+/// Microseconds of each resolution, one after the other; `before` is not counted.
+async fn measured(
+    resolver: &Resolver,
+    callers: &[Caller],
+    rounds: usize,
+    before: impl Fn(&Caller),
+) -> Vec<f64> {
+    let mut times = Vec::with_capacity(callers.len() * rounds);
+    for _ in 0..rounds {
+        for caller in callers {
+            before(caller);
+            let started = Instant::now();
+            let principal = resolver.principal(caller).await.unwrap();
+            times.push(started.elapsed().as_nanos() as f64 / 1_000.0);
+            assert_eq!(principal.roles().count(), 100);
+        }
+    }
+    times.sort_by(f64::total_cmp);
+    times
+}
+
+fn row(what: &str, times: &[f64]) -> Vec<String> {
+    let at = |part: f64| {
+        let index = (times.len() as f64 * part) as usize;
+        format!("{:.1}", times[index.min(times.len() - 1)])
+    };
+    vec![what.to_owned(), at(0.5), at(0.99), at(1.0)]
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
+    let cluster = Cluster::start(&ClusterOptions {
+        folder: None,
+        settings: Vec::new(),
+        ..ClusterOptions::default()
+    })
+    .unwrap_or_else(|error| panic!("{error}\nhint: {}", error.hint()));
+    let admin = cluster.connect("postgres").await.unwrap();
+    admin
+        .batch_execute("CREATE DATABASE resolve")
+        .await
+        .unwrap();
+    let owner = cluster.connect("resolve").await.unwrap();
+    for statement in TABLES.split(';') {
+        owner.batch_execute(statement).await.unwrap();
+    }
+    let callers: Vec<Caller> = (0..USERS)
+        .map(|number| Caller::assumed(&format!("user {number}")))
+        .collect();
+    let mut rows = vec![["", "p50", "p99", "max"].map(str::to_owned).to_vec()];
+
+    let uncached = [settings(&cluster, Duration::ZERO)];
+    let uncached = rowgate::app::providers(&uncached).await.unwrap();
+    let resolver = uncached.resolver();
+    measured(&resolver, &callers[..100], 1, |_| ()).await;
+    let times = measured(&resolver, &callers, 3, |_| ()).await;
+    rows.push(row("not cached: two round trips to PostgreSQL", &times));
+
+    let cached = [settings(&cluster, Duration::from_secs(3_600))];
+    let cached = rowgate::app::providers(&cached).await.unwrap();
+    let resolver = cached.resolver();
+    measured(&resolver, &callers, 1, |_| ()).await;
+    let times = measured(&resolver, &callers, 100, |_| ()).await;
+    rows.push(row("cached", &times));
+    let times = measured(&resolver, &callers, 3, |caller| {
+        resolver.clear_user(caller.user_id())
+    })
+    .await;
+    rows.push(row(
+        "cached, the user has just been cleared: one round trip",
+        &times,
+    ));
+    let other = Caller::assumed("somebody else");
+    let times = measured(&resolver, &callers, 3, |_| {
+        resolver.clear_user(other.user_id())
+    })
+    .await;
+    rows.push(row("cached, another user has just been cleared", &times));
+    print_table(
+        "principal of a user with 100 roles and 300 permissions, microseconds",
+        &rows,
+    );
+}
