@@ -79,6 +79,11 @@ impl ClaimPath {
         Ok(found.filter(|value| !value.is_null()))
     }
 
+    /// Whether its last name is this one.
+    pub(super) fn ends_with(&self, name: &str) -> bool {
+        self.rest.last().unwrap_or(&self.first) == name
+    }
+
     /// Whether it is one claim of this name.
     pub(super) fn is(&self, name: &str) -> bool {
         self.rest.is_empty() && self.first == name

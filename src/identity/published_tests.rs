@@ -235,6 +235,7 @@ async fn the_user_id_comes_from_the_claim_that_was_chosen() {
     let mut claims = claims();
     claims["sub"] = json!("11-22");
     claims["email"] = json!("bob@example.com");
+    claims["email_verified"] = json!(true);
     claims["profile"] = json!({"login": "bob"});
     let token = sign(Algorithm::RS256, Some("r"), &rsa(), &claims);
     for (claim, user, good) in [
@@ -250,6 +251,29 @@ async fn the_user_id_comes_from_the_claim_that_was_chosen() {
         let gate = authenticator(Vec::new(), &source, claim);
         let caller = lets_in(&gate, user, &token).await;
         assert_eq!(caller.is_some(), good, "{claim} as {user}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_nobody_has_checked_is_nobody() {
+    let source = source(parsed(&set()).unwrap(), None);
+    for claim in ["email", "/email"] {
+        let gate = authenticator(Vec::new(), &source, claim);
+        for (verified, good) in [
+            (json!(true), true),
+            (json!(false), false),
+            (json!("true"), false),
+            (json!(1), false),
+            (Value::Null, false),
+        ] {
+            let mut claims = claims();
+            claims["sub"] = json!("mallory");
+            claims["email"] = json!("chief@example.com");
+            claims["email_verified"] = verified.clone();
+            let token = sign(Algorithm::RS256, Some("r"), &rsa(), &claims);
+            let caller = lets_in(&gate, "agent.chief@example.com", &token).await;
+            assert_eq!(caller.is_some(), good, "{claim} {verified}");
+        }
     }
 }
 

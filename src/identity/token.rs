@@ -194,6 +194,8 @@ pub(super) enum TokenError {
     NotYet,
     #[error("the token's signature does not fit")]
     Signature,
+    #[error("the user id is an e-mail address, and the token does not say that it is verified")]
+    Unverified,
     #[error("the token's claim for the user id is missing, not a string, or not a name")]
     Subject,
 }
@@ -226,6 +228,12 @@ impl TokenVerifier {
             .map_err(|error| reason(&error))?
             .claims;
         let expires = self.check_life(&claims)?;
+        // Some issuers let users write any address into their profile: unchecked it would make them anybody.
+        if self.user_claim.ends_with("email")
+            && claims.get("email_verified") != Some(&Value::Bool(true))
+        {
+            return Err(TokenError::Unverified);
+        }
         match self.user_claim.find(&claims) {
             Ok(Some(Value::String(subject))) if valid_name(subject) => Ok(Token {
                 subject: subject.clone(),

@@ -51,6 +51,7 @@ pub fn triggers(tables: &[Watched]) -> String {
 -- concerns, or with nothing when it concerns more than {USERS_MAX} users or all of them. The notification
 -- leaves with the commit. Run it as the tables' owner; it is safe to run again. PostgreSQL 11 or later.
 BEGIN;
+SET LOCAL client_min_messages = warning;
 CREATE OR REPLACE FUNCTION public.{CHANNEL}() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE

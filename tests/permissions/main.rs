@@ -18,6 +18,7 @@
     reason = "a test fails by panicking, and nobody links against it"
 )]
 
+mod examples;
 mod issuer;
 mod jwks;
 mod sessions;
