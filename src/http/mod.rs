@@ -47,7 +47,7 @@ const HEADERS_MAX: usize = 64;
 /// What one connection too many gets; written without waiting.
 const BUSY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\n\
-    Retry-After: 1\r\nContent-Length: 64\r\nConnection: close\r\n\r\n\
+    Retry-After: 1\r\nContent-Length: 65\r\nConnection: close\r\n\r\n\
     {\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503}";
 
 /// What a listener is made of, beside its routes.
