@@ -97,11 +97,11 @@ async fn measured(
 }
 
 fn row(what: &str, times: &[f64]) -> Vec<String> {
-    let at = |part: f64| {
-        let index = (times.len() as f64 * part) as usize;
+    let at = |hundredths: usize| {
+        let index = times.len() * hundredths / 100;
         format!("{:.1}", times[index.min(times.len() - 1)])
     };
-    vec![what.to_owned(), at(0.5), at(0.99), at(1.0)]
+    vec![what.to_owned(), at(50), at(99), at(100)]
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]

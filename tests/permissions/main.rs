@@ -18,6 +18,7 @@
     reason = "a test fails by panicking, and nobody links against it"
 )]
 
+mod conformance;
 mod examples;
 mod issuer;
 mod jwks;
