@@ -197,7 +197,11 @@ fn attribute(wanted: &Match, answers: &[(&str, Answer)]) -> bool {
     values.any(|value| {
         wanted.any_of.iter().any(|wanted| match wanted {
             Json::String(text) => text == value,
-            other => other.to_string() == *value,
+            // Compared as it is written: a Json is never equal to a String that looks like it.
+            other => {
+                let text = other.to_string();
+                text == *value
+            }
         })
     })
 }
