@@ -15,6 +15,7 @@
 pub mod admin;
 pub mod app;
 pub mod audit;
+mod catalog;
 pub mod cli;
 pub mod config;
 mod control;

@@ -151,8 +151,10 @@ fn admit_here(text: &str, grants: &Grants, options: &Options) -> Result<Verified
     verify::same_meaning(text, &query.to_string())?;
     let mut rewriter = rewrite::Rewriter::new(grants, text, names, cte_names);
     rewriter.query(&mut query)?;
-    let used = rewriter.into_used();
-    let rest = shadow::Rest::of(query, parameters);
+    let (used, catalogue) = rewriter.into_used();
+    let catalogue = shadow::catalogue(&catalogue, grants)?;
+    let reads_catalogue = !catalogue.is_empty();
+    let rest = shadow::Rest::of(query, parameters, catalogue);
     let inline = used
         .iter()
         .any(|used| matches!(used.table.source, ShadowSource::Inline(_)));
@@ -162,7 +164,7 @@ fn admit_here(text: &str, grants: &Grants, options: &Options) -> Result<Verified
             grants,
         );
     }
-    if options.open_allowed {
+    if options.open_allowed && !reads_catalogue {
         let tables: Vec<silent::ShadowedTable<'_>> = used
             .iter()
             .map(|used| (used.shadow.as_str(), used.table))
@@ -174,6 +176,9 @@ fn admit_here(text: &str, grants: &Grants, options: &Options) -> Result<Verified
             |select: &_| silent::prove(select, &tables, &options.parameter_types, grants.vectors());
         return verify::verify_open(open, grants, proof, sealed);
     }
-    let reason = "the open form is switched off";
+    let reason = match reads_catalogue {
+        true => "it reads the catalogue",
+        false => "the open form is switched off",
+    };
     verify::verify(shadow::compose(&rest, &used, Form::Sealed, reason), grants)
 }

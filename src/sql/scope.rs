@@ -4,7 +4,7 @@
 //! far as the scopes are known, for positions and hints; what is unknown is left to PostgreSQL, which sees
 //! nothing but shadows.
 
-use crate::policy::GrantedTable;
+use crate::policy::{GrantedTable, RelationName};
 
 /// The columns of a FROM item.
 #[derive(Debug, Clone)]
@@ -47,6 +47,8 @@ pub(super) struct FromItem<'g> {
     pub columns: Columns,
     /// The table behind it, when it is a shadow.
     pub table: Option<&'g GrantedTable>,
+    /// The name of the relation behind it, when it is a shadow of a table or of a catalogue relation.
+    pub relation: Option<&'g RelationName>,
     /// Whether the caller may also write `schema.table.column` for it (no alias given).
     pub bare: bool,
 }

@@ -1,8 +1,9 @@
 //! The final text: shadows in front, then the caller's own WITH queries, then the caller's query.
 
-use super::rewrite::Used;
+use super::rewrite::{Used, UsedCatalogue};
 use super::{Form, Materialize, Shadow, ShadowedQuery, names};
-use crate::policy::{GrantedTable, PrincipalField, ShadowSource};
+use crate::error::Refusal;
+use crate::policy::{GrantedTable, Grants, PrincipalField, ShadowSource};
 use sqlparser::ast::{Query, SetExpr};
 
 /// Brings a WITH list that stands inside parentheses to the front, where shadows can precede it:
@@ -43,12 +44,14 @@ pub(super) struct Rest {
     ctes: Vec<String>,
     /// Everything behind the WITH list.
     body: String,
+    /// The shadows of catalogue relations; they are the same in every form.
+    catalogue: Vec<Shadow>,
     parameters: u16,
 }
 
 impl Rest {
     /// Takes a rewritten query apart.
-    pub(crate) fn of(mut query: Box<Query>, parameters: u16) -> Self {
+    pub(crate) fn of(mut query: Box<Query>, parameters: u16, catalogue: Vec<Shadow>) -> Self {
         hoist_with(&mut query);
         let with = query.with.take();
         Self {
@@ -59,6 +62,7 @@ impl Rest {
                 .map(ToString::to_string)
                 .collect(),
             body: query.to_string(),
+            catalogue,
             parameters,
         }
     }
@@ -84,6 +88,7 @@ pub(super) fn compose(
                 (Form::Open | Form::Sealed, _several) => Materialize::Never,
             },
         })
+        .chain(rest.catalogue.iter().cloned())
         .collect();
     let entries: Vec<String> = shadows
         .iter()
@@ -107,6 +112,23 @@ pub(super) fn compose(
         form,
         form_reason: form_reason.to_owned(),
     }
+}
+
+/// The shadows of catalogue relations.
+///
+/// # Errors
+/// `TooLarge`, see [`Catalogued::body`](crate::catalog::Catalogued::body).
+pub(super) fn catalogue(used: &[UsedCatalogue], grants: &Grants) -> Result<Vec<Shadow>, Refusal> {
+    used.iter()
+        .map(|used| {
+            Ok(Shadow {
+                name: used.shadow.clone(),
+                relation: used.relation.relation().clone(),
+                body: used.relation.body(grants)?,
+                materialize: Materialize::Always,
+            })
+        })
+        .collect()
 }
 
 /// One shadow's body.

@@ -10,6 +10,7 @@ mod function;
 mod group_by;
 mod operator;
 mod query;
+mod relation;
 mod select;
 mod table;
 mod types;
@@ -17,6 +18,7 @@ mod vectors;
 
 use super::names::{self, Source};
 use super::scope::Scopes;
+use crate::catalog::Catalogued;
 use crate::error::{Reason, Refusal};
 use crate::policy::{GrantedTable, Grants};
 use sqlparser::tokenizer::Span;
@@ -32,6 +34,14 @@ pub(super) struct Used<'g> {
     pub references: usize,
 }
 
+/// A catalogue relation the query reads and the name its shadow has.
+pub(super) struct UsedCatalogue {
+    /// What stands in its place.
+    pub relation: &'static Catalogued,
+    /// The shadow's name.
+    pub shadow: String,
+}
+
 /// State of one walk.
 pub(super) struct Rewriter<'g> {
     grants: &'g Grants,
@@ -42,6 +52,7 @@ pub(super) struct Rewriter<'g> {
     cte_names: HashSet<String>,
     scopes: Scopes<'g>,
     used: Vec<Used<'g>>,
+    catalogue: Vec<UsedCatalogue>,
 }
 
 impl<'g> Rewriter<'g> {
@@ -59,12 +70,13 @@ impl<'g> Rewriter<'g> {
             cte_names,
             scopes: Scopes::default(),
             used: Vec::new(),
+            catalogue: Vec::new(),
         }
     }
 
-    /// The tables the walked query reads, in order of first use.
-    pub(crate) fn into_used(self) -> Vec<Used<'g>> {
-        self.used
+    /// The tables and the catalogue relations that the walked query reads, each in order of first use.
+    pub(crate) fn into_used(self) -> (Vec<Used<'g>>, Vec<UsedCatalogue>) {
+        (self.used, self.catalogue)
     }
 
     /// The shadow's name for a table, the same for every reference to it.
@@ -77,20 +89,39 @@ impl<'g> Rewriter<'g> {
             used.references += 1;
             return used.shadow.clone();
         }
-        let plain = &table.relation.name;
-        let clash =
-            self.cte_names.contains(plain) || self.used.iter().any(|used| used.shadow == *plain);
-        let shadow = if clash {
-            self.made_up_name(plain)
-        } else {
-            plain.clone()
-        };
+        let shadow = self.free_name(&table.relation.name);
         self.used.push(Used {
             table,
             shadow: shadow.clone(),
             references: 1,
         });
         shadow
+    }
+
+    /// As [`Rewriter::shadow_for`], for a catalogue relation.
+    fn catalogue_shadow_for(&mut self, relation: &'static Catalogued) -> String {
+        let known = |used: &&UsedCatalogue| used.relation.relation() == relation.relation();
+        if let Some(used) = self.catalogue.iter().find(known) {
+            return used.shadow.clone();
+        }
+        let shadow = self.free_name(&relation.relation().name);
+        self.catalogue.push(UsedCatalogue {
+            relation,
+            shadow: shadow.clone(),
+        });
+        shadow
+    }
+
+    /// The relation's own name for its shadow, unless a query of the caller's or another shadow has it.
+    fn free_name(&mut self, plain: &str) -> String {
+        let clash = self.cte_names.contains(plain)
+            || self.used.iter().any(|used| used.shadow == plain)
+            || self.catalogue.iter().any(|used| used.shadow == plain);
+        if clash {
+            self.made_up_name(plain)
+        } else {
+            plain.to_owned()
+        }
     }
 
     /// A name near `plain` that the caller's text does not contain. Shortened so that it is never cut.

@@ -10,6 +10,7 @@ use sqlparser::ast::{
     Expr, FunctionArg, Ident, Join, JoinConstraint, JoinOperator, ObjectName, Query, Spanned,
     TableAlias, TableAliasColumnDef, TableFactor, TableFunctionArgs, TableWithJoins,
 };
+use sqlparser::tokenizer::Span;
 
 impl<'g> Rewriter<'g> {
     /// A FROM item with its joins; its names enter the innermost frame.
@@ -273,10 +274,9 @@ impl<'g> Rewriter<'g> {
         if only {
             return Err(unsupported("FROM ONLY", "Drop ONLY.").at(position));
         }
-        let Some(table) = self.grants.table(schema, plain) else {
-            return Err(self.relation_unknown(&folded.join("."), span));
-        };
-        let shadow = self.shadow_for(table);
+        let (shadow, columns, relation, table) = self
+            .meant(schema, plain)
+            .map_err(|why| self.relation_unknown_because(&folded.join("."), span, why))?;
         let bare = alias.is_none();
         if schema.is_some() || shadow != plain {
             *name = ObjectName::from(vec![names::ident(&shadow)]);
@@ -289,14 +289,7 @@ impl<'g> Rewriter<'g> {
                 at: None,
             });
         }
-        let columns = Columns::Known(
-            table
-                .columns
-                .iter()
-                .map(|column| column.name.clone())
-                .collect(),
-        );
-        self.push_item(alias.as_ref(), plain, columns, Some(table))?;
+        self.push_item(alias.as_ref(), plain, Columns::Known(columns), table)?;
         if let Some(item) = self
             .scopes
             .frames
@@ -304,6 +297,7 @@ impl<'g> Rewriter<'g> {
             .and_then(|frame| frame.items.last_mut())
         {
             item.bare = bare;
+            item.relation = Some(relation);
         }
         Ok(())
     }
@@ -359,6 +353,7 @@ impl<'g> Rewriter<'g> {
             alias,
             columns: columns.renamed(&renamed),
             table,
+            relation: None,
             bare: false,
         };
         match self.scopes.frames.last_mut() {
@@ -439,12 +434,12 @@ impl<'g> Rewriter<'g> {
     pub(crate) fn bare_item(&self, schema: &str, table: &str) -> Option<(usize, usize)> {
         let (frame, item) = self.scopes.item(table)?;
         let found = self.scopes.frames.get(frame)?.items.get(item)?;
-        let relation = &found.table?.relation;
+        let relation = found.relation?;
         (found.bare && relation.schema == schema && relation.name == table).then_some((frame, item))
     }
 
     /// The refusal for a qualifier no FROM item has.
-    pub(crate) fn alias_unknown(&self, alias: &str, span: sqlparser::tokenizer::Span) -> Refusal {
+    pub(crate) fn alias_unknown(&self, alias: &str, span: Span) -> Refusal {
         let aliases: Vec<&str> = self
             .scopes
             .frames

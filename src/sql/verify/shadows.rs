@@ -1,8 +1,9 @@
 //! The shadows at the head of the final text are exactly those announced, and read what they should.
 
 use super::{Refused, disagree, walk};
+use crate::catalog::{self, Catalogued, Found};
 use crate::error::Refusal;
-use crate::policy::{Grants, ShadowSource};
+use crate::policy::{Grants, RelationName, ShadowSource};
 use crate::sql::pg::{self, canonical};
 use crate::sql::{Form, Materialize, Shadow, ShadowedQuery};
 use lru::LruCache;
@@ -143,6 +144,10 @@ fn same(cte: &CommonTableExpr, shadow: &Shadow) -> Refused {
 
 /// The shadow's relation is granted and its body reads nothing but its source.
 fn allowed(shadow: &Shadow, query: &ShadowedQuery, grants: &Grants) -> Refused {
+    let RelationName { schema, name } = &shadow.relation;
+    if let Some(Found::Shadowed(catalogued)) = catalog::find(Some(schema), name) {
+        return catalogue(shadow, catalogued, query, grants);
+    }
     let table = grants
         .table(Some(&shadow.relation.schema), &shadow.relation.name)
         .filter(|_| query.relations.contains(&shadow.relation))
@@ -170,7 +175,7 @@ fn allowed(shadow: &Shadow, query: &ShadowedQuery, grants: &Grants) -> Refused {
         let ShadowSource::Installed { sealed, open } = &table.source else {
             return false;
         };
-        let is = |schema: &String, name: &String, view: &crate::policy::RelationName| {
+        let is = |schema: &String, name: &String, view: &RelationName| {
             *schema == view.schema && *name == view.name
         };
         !qualified.is_empty()
@@ -191,6 +196,29 @@ fn allowed(shadow: &Shadow, query: &ShadowedQuery, grants: &Grants) -> Refused {
     if right { Ok(()) } else { Err(disagree()) }
 }
 
+/// The shadow of a catalogue relation is, to the byte, what these grants make of it, and is kept apart from the
+/// caller's conditions.
+fn catalogue(
+    shadow: &Shadow,
+    catalogued: &Catalogued,
+    query: &ShadowedQuery,
+    grants: &Grants,
+) -> Refused {
+    let right = shadow.materialize == Materialize::Always
+        && query.relations.contains(&shadow.relation)
+        && query.form != Form::Open
+        && catalogued.body(grants)? == shadow.body;
+    // Under WITH RECURSIVE it sees the caller's queries: what it does not qualify must be its own.
+    let facts = &body(&shadow.body)?.facts;
+    let own = facts.parameters.is_empty()
+        && facts
+            .relations
+            .iter()
+            .all(|(schema, name)| !schema.is_empty() || facts.ctes.contains(name));
+    let right = right && own;
+    if right { Ok(()) } else { Err(disagree()) }
+}
+
 /// A body parsed alone.
 struct Body {
     canonical: Vec<u8>,
@@ -199,6 +227,9 @@ struct Body {
 
 /// Bodies kept; they come from the policy, so there are few, and each is at most a statement long.
 const BODIES_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(511);
+
+/// Longest body kept: catalogue shadows hold the names of all granted columns.
+const BODY_KEPT_BYTES_MAX: usize = 65_536;
 
 static BODIES: LazyLock<Mutex<LruCache<String, Arc<Body>>>> =
     LazyLock::new(|| Mutex::new(LruCache::new(BODIES_MAX)));
@@ -218,6 +249,9 @@ fn body(text: &str) -> Result<Arc<Body>, Refusal> {
         canonical::bytes_and_facts(pg::select(statement).ok_or_else(disagree)?)
             .ok_or_else(disagree)?;
     let body = Arc::new(Body { canonical, facts });
+    if text.len() > BODY_KEPT_BYTES_MAX {
+        return Ok(body);
+    }
     bodies = BODIES.lock().unwrap_or_else(PoisonError::into_inner);
     bodies.put(text.to_owned(), Arc::clone(&body));
     Ok(body)

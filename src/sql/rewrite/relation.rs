@@ -1,0 +1,54 @@
+//! Which relation a name in FROM means: one of the catalogue, a granted table, or none.
+
+use super::Rewriter;
+use crate::catalog::{self, Found};
+use crate::error::Refusal;
+use crate::policy::{GrantedTable, RelationName};
+use sqlparser::tokenizer::Span;
+
+/// A shadow's name, its columns, the relation's name, and the table behind it if it is no catalogue relation.
+pub(super) type Meant<'g> = (
+    String,
+    Vec<String>,
+    &'g RelationName,
+    Option<&'g GrantedTable>,
+);
+
+impl<'g> Rewriter<'g> {
+    /// The shadow, columns and name of the relation that a name means, and the table if it is one; else why there is none,
+    /// where that can be said. The catalogue comes first, as in PostgreSQL.
+    pub(super) fn meant(
+        &mut self,
+        schema: Option<&str>,
+        name: &str,
+    ) -> Result<Meant<'g>, Option<&'g str>> {
+        let catalogued = catalog::find(schema, name);
+        if let Some(Found::Shadowed(relation)) = catalogued {
+            let shadow = self.catalogue_shadow_for(relation);
+            return Ok((shadow, relation.column_names(), relation.relation(), None));
+        }
+        if let Some(table) = self.grants.table(schema, name) {
+            let columns = table.columns.iter().map(|column| column.name.clone());
+            let shadow = self.shadow_for(table);
+            return Ok((shadow, columns.collect(), &table.relation, Some(table)));
+        }
+        match catalogued {
+            Some(Found::Absent(why)) => Err(Some(why)),
+            Some(Found::Shadowed(_)) | None => Err(None),
+        }
+    }
+
+    /// As [`Rewriter::relation_unknown`], with the reason as the hint where there is one.
+    pub(super) fn relation_unknown_because(
+        &self,
+        name: &str,
+        span: Span,
+        why: Option<&str>,
+    ) -> Refusal {
+        let refusal = self.relation_unknown(name, span);
+        match why {
+            Some(why) => refusal.hint(why),
+            None => refusal,
+        }
+    }
+}
