@@ -269,7 +269,7 @@ mod tests {
                 assert!(!column(name), "{name}");
             }
         }
-        for name in "regclass regproc regtype regrole regnamespace regconfig oid xml record refcursor anyelement unknown \
+        for name in "regclass regproc regtype regrole regnamespace regconfig xml record refcursor anyelement unknown \
                      pg_lsn tid xid cstring"
             .split_whitespace()
         {
