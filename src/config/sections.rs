@@ -47,10 +47,7 @@ pub(super) fn read(text: &str, path: &Path) -> Result<Config, Vec<Problem>> {
     let (tuples, providers) = sources(&mut check, &mut top, upstream.as_ref(), tokens);
     let hierarchy = hierarchy::hierarchy(&mut check, &mut top);
     let tags = tags::tags(&mut check, &mut top, upstream.as_ref());
-    let names = providers
-        .iter()
-        .map(|provider| provider.name.as_str())
-        .collect();
+    let names = providers.iter().map(|p| p.name.as_str()).collect();
     let conditions = conditions::conditions(&mut check, &mut top, &names);
     let audit = audit(&mut check, &mut top);
     let gate = gate(&mut check, &mut top);

@@ -3,7 +3,7 @@
 use super::catalog;
 use super::introspect::{Introspection, ViewFacts, introspect_inside};
 use super::state::State;
-use super::{Finding, InstallError, InstallOptions, Severity, ddl};
+use super::{Finding, InstallError, InstallOptions, Severity, ddl, tuples};
 use crate::config::Enforcement;
 use crate::policy::compose::{self, ALL, OPEN, SEALED, identifier, literal, qualified};
 use crate::policy::{InlineBody, PermissionView, PrincipalField, array_literal};
@@ -46,6 +46,7 @@ async fn check_inside(
         found.extend(missing_forms(&state, views, &introspection, options));
         found.extend(row_security(&introspection, options));
     }
+    found.extend(tuples::unindexed(client, views).await?);
     found.extend(virtual_tables(views, &introspection));
     for (view, facts) in views.iter().zip(&introspection.views) {
         found.extend(duplicates(client, view, facts, &introspection, role_samples).await?);

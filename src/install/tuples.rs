@@ -4,15 +4,16 @@
 //! tuples. Whose objects it finds it takes from the transaction's settings, like every other `rowgate.*`
 //! function; neither argument names a user.
 
-use super::InstallOptions;
 use super::state::State;
+use super::{Finding, InstallOptions, Severity};
 use crate::policy::compose::{identifier, literal};
-use crate::policy::objects::{EDGE_COLUMNS, TOO_MANY, rows_to_all, walk};
+use crate::policy::objects::{EDGE_COLUMNS, TOO_MANY, qualified, rows_to_all, walk};
 use crate::policy::{PermissionView, RelationName};
 use crate::tuples::{Pair, Tuples};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::sync::Arc;
+use tokio_postgres::{Client, Error};
 
 /// As [`super::state`] reads it back.
 pub(super) const SIGNATURE: &str = "objects(relation text, type text) text[]";
@@ -151,4 +152,50 @@ pub(super) fn as_it_should_be(state: &State, views: &[PermissionView]) -> bool {
     installed.any(|found| {
         found.body == wanted.body && found.walks == wanted.walks && (found.plain || found.walks)
     })
+}
+
+/// Says so when no index serves a step of the walk; the table is the customer's, so nothing is created.
+pub(super) async fn unindexed(
+    client: &Client,
+    views: &[PermissionView],
+) -> Result<Option<Finding>, Error> {
+    let table = asked(views).and_then(|(tuples, _)| tuples.table.as_ref());
+    let Some(table) = table else {
+        return Ok(None);
+    };
+    let columns = &table.columns;
+    let looked_up = [
+        columns.subject_namespace.as_str(),
+        columns.subject_id.as_str(),
+        columns.subject_relation.as_str(),
+    ];
+    let sql = "SELECT EXISTS (SELECT FROM pg_index AS i WHERE i.indrelid = to_regclass($1) AND i.indisvalid AND i.indpred IS NULL
+                 AND (SELECT count(*) FROM generate_subscripts(i.indkey, 1) AS k(k)
+                      JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[k.k]
+                      WHERE k.k < 3 AND a.attname = ANY ($2::text[])) = 3)";
+    let name = RelationName::new(&table.schema, &table.name).quoted();
+    let looked_up: &[&str] = &looked_up;
+    let indexed: bool = client.query_one(sql, &[&name, &looked_up]).await?.get(0);
+    let keys = [
+        &columns.subject_namespace,
+        &columns.subject_id,
+        &columns.subject_relation,
+        &columns.relation,
+        &columns.namespace,
+        &columns.object,
+    ];
+    let keys = keys.map(|key| identifier(key)).join(", ");
+    let include = columns.expires_at.as_ref();
+    let include = include.map_or(String::new(), |key| {
+        format!(" INCLUDE ({})", identifier(key))
+    });
+    Ok((!indexed).then(|| Finding {
+        severity: Severity::Warning,
+        what: format!("{} has no index on its subjects", qualified(table)),
+        why: "each step of rowgate.objects() reads the whole table".to_owned(),
+        fix: Some(format!(
+            "CREATE INDEX CONCURRENTLY ON {} ({keys}){include};",
+            qualified(table)
+        )),
+    }))
 }

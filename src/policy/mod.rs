@@ -17,6 +17,7 @@ pub use grants::{
     ColumnType, GrantedColumn, GrantedTable, Grants, GrantsFingerprint, InlineBody, PrincipalField,
     RelationName, ShadowSource, TypeKind, quote_identifier,
 };
+pub(crate) use objects::TOO_MANY;
 pub use profile::profile;
 pub(crate) use settings::array_literal;
 pub use settings::{PrincipalSettings, SET_PRINCIPAL};

@@ -3,6 +3,8 @@
 //! The SQLSTATE stays. The message stays only where it cannot carry data or name what the caller may not
 //! see; detail, where, schema, table, internal query, file, line and routine never do.
 
+use crate::policy::TOO_MANY;
+
 /// An ErrorResponse of the database, ready for the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamError {
@@ -58,6 +60,10 @@ impl UpstreamError {
 
 /// The message for the caller; `None` = it is our own failure.
 fn tell(sqlstate: &str, message: &str) -> Option<String> {
+    // Where nothing is installed a walk can only end by a cast that fails; installed, it raises this itself.
+    if message.contains(TOO_MANY) {
+        return Some(TOO_MANY.to_owned());
+    }
     if names_ours(message) {
         return None;
     }

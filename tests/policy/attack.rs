@@ -178,8 +178,8 @@ const REFUSED: &[(&str, &str)] = &[
         "no function rowgate.role()",
     ),
     (
-        "SELECT id FROM public.invoices WHERE id::text = ANY (rowgate.objects('viewer', 'invoice'))",
-        "rowgate.objects() does not exist yet",
+        "SELECT id FROM public.invoices WHERE id::text = ANY (rowgate.objects(note, 'invoice'))",
+        "rowgate.objects() is called the wrong way",
     ),
     (
         "SELECT id FROM public.invoices WHERE rowgate.has_permission()",

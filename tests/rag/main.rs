@@ -20,7 +20,13 @@ mod vectors;
 
 use rowgate::config::Enforcement;
 use rowgate::demo::{Cluster, Setup};
+use rowgate::identity::{Findings, Principal};
+use rowgate::install;
+use rowgate::limits::Limits;
+use rowgate::policy::{Grants, PrincipalSettings, SET_PRINCIPAL};
+use rowgate::sql::{Form, Options, STACK_BYTES, admit};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use support::Gate;
 
 const SCHEMA: &str = include_str!("../../fixtures/rag/schema.sql");
@@ -77,4 +83,61 @@ async fn ids(gate: &Gate, user: &str, sql: &str) -> Result<Vec<String>, String> 
         _other => None,
     });
     Ok(rows.collect())
+}
+
+fn final_text(sql: &str, grants: &Grants) -> (String, Form) {
+    let limits = Limits::default();
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
+        let work = move || {
+            let options = Options {
+                open_allowed: true,
+                parameter_types: Vec::new(),
+                limits,
+            };
+            let query = admit(sql, grants, &options).unwrap_or_else(|r| panic!("{sql}: {r:?}"));
+            (query.text().to_string(), query.form())
+        };
+        thread.spawn_scoped(scope, work).unwrap().join().unwrap()
+    })
+}
+
+/// What bob may read.
+async fn bobs(admin: &tokio_postgres::Client, gate: &Gate) -> Arc<Grants> {
+    let views = install::read_views(&gate.config.views, gate.config.tuples.as_ref()).unwrap();
+    let policy = install::policy_of(&views, admin, Enforcement::Barrier);
+    policy.await.unwrap().grants(&bob())
+}
+
+fn bob() -> Principal {
+    Principal::new("bob", "bob", Findings::default())
+}
+
+/// The form of what PostgreSQL receives for bob.
+async fn form(cluster: &Cluster, gate: &Gate, sql: &str) -> Form {
+    let admin = cluster.connect(&gate.database).await.unwrap();
+    final_text(sql, &*bobs(&admin, gate).await).1
+}
+
+/// The form of what PostgreSQL receives for bob, and its plan where sequential scans are dear.
+async fn plan(cluster: &Cluster, gate: &Gate, sql: &str) -> (Form, String) {
+    let mut admin = cluster.connect(&gate.database).await.unwrap();
+    let (text, form) = final_text(sql, &*bobs(&admin, gate).await);
+    let transaction = admin.transaction().await.unwrap();
+    transaction
+        .batch_execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off; SET LOCAL search_path = ''; SET LOCAL ROLE rowgate")
+        .await
+        .unwrap();
+    let settings = PrincipalSettings::from(&bob());
+    let [a, b, c, d, e, f] = settings.parameters();
+    transaction
+        .query(SET_PRINCIPAL, &[&a, &b, &c, &d, &e, &f])
+        .await
+        .unwrap();
+    let rows = transaction
+        .query(&format!("EXPLAIN {text}"), &[])
+        .await
+        .unwrap();
+    let lines: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    (form, lines.join("\n"))
 }

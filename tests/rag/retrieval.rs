@@ -1,7 +1,8 @@
 //! Documents, folders, deals and collections, and full text search.
 
-use crate::{gate, ids, support};
+use crate::{form, gate, ids, plan, support};
 use rowgate::config::Enforcement;
+use rowgate::sql::Form;
 
 /// User, table, what they see. By hand from `fixtures/rag/data.sql`.
 const SEEN: &[(&str, &str, &[&str])] = &[
@@ -123,5 +124,41 @@ async fn the_tuples_and_the_walk_are_out_of_reach() {
             let seen = ids(&gate, "bob", "SELECT id FROM documents ORDER BY 1").await;
             assert_eq!(seen.unwrap().len(), 4, "after {sql}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn full_text_search_uses_its_index() {
+    let gate = gate(support::cluster(), "rag_plan", Enforcement::Barrier, false).await;
+    let query = "websearch_to_tsquery('english', 'contract price')";
+    let best = format!(
+        "SELECT id FROM documents WHERE words @@ {query} ORDER BY ts_rank(words, {query}) DESC LIMIT 5"
+    );
+    let (open, plan_) = plan(support::cluster(), &gate, &best).await;
+    assert_eq!(open, Form::Open);
+    assert!(
+        plan_.contains("documents_words") || plan_.contains("documents_pkey"),
+        "{plan_}"
+    );
+    let count = format!("SELECT count(*) FROM documents WHERE words @@ {query}");
+    assert_eq!(plan(support::cluster(), &gate, &count).await.0, Form::Open);
+    // What raises when a row asks for it.
+    for sql in [
+        "SELECT id FROM documents WHERE words @@ to_tsquery('a &&& b')".to_owned(),
+        "SELECT id FROM documents WHERE words @@ to_tsquery('english', 'a')".to_owned(),
+        format!(
+            "SELECT id FROM documents WHERE words @@ plainto_tsquery('{}')",
+            "x".repeat(501)
+        ),
+        "SELECT id FROM documents WHERE words @@ plainto_tsquery(title)".to_owned(),
+        "SELECT id FROM documents WHERE title @@ plainto_tsquery('a')".to_owned(),
+        "SELECT id FROM documents ORDER BY ts_rank('{1,2}', words, plainto_tsquery('a'))"
+            .to_owned(),
+    ] {
+        assert_eq!(
+            form(support::cluster(), &gate, &sql).await,
+            Form::Sealed,
+            "{sql}"
+        );
     }
 }

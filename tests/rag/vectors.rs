@@ -1,8 +1,9 @@
 //! Retrieval by vectors, on a PostgreSQL with pgvector.
 
-use crate::{gate, ids};
+use crate::{form, gate, ids, plan};
 use rowgate::config::Enforcement;
 use rowgate::demo::{Cluster, ClusterOptions};
+use rowgate::sql::Form;
 use std::path::Path;
 
 /// PostgreSQL 18 with pgvector, as `.ci/setup tests` puts it there from PyPI.
@@ -77,5 +78,31 @@ async fn the_nearest_of_what_one_may_see() {
             let got = ids(&gate, "bob", sql).await;
             assert!(got.is_err(), "{enforcement:?} {sql}: {got:?}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_index_is_used_where_nothing_can_fail() {
+    let cluster = cluster();
+    let gate = gate(&cluster, "vec_plan", Enforcement::Barrier, true).await;
+    let near =
+        |vector: &str| format!("SELECT id FROM chunks ORDER BY embedding <=> {vector} LIMIT 2");
+    for vector in [
+        "'[1,0,0,0]'",
+        "'[1, 0.2, 0, -1e-3]'::vector",
+        "CAST('[1,0,0,0]' AS vector(4))",
+    ] {
+        let (form, plan) = plan(&cluster, &gate, &near(vector)).await;
+        assert_eq!(form, Form::Open, "{vector}");
+        assert!(plan.contains("chunks_embedding"), "{vector}: {plan}");
+    }
+    for sql in [
+        near("'[1,0,0]'"),
+        near("'[1,0,0,0]'::halfvec"),
+        near("'[1,0,0,0]'::text::vector"),
+        near("'{1,0,0,0}'"),
+        "SELECT id FROM chunks WHERE text::vector <=> '[1,0,0,0]' < 1".to_owned(),
+    ] {
+        assert_eq!(form(&cluster, &gate, &sql).await, Form::Sealed, "{sql}");
     }
 }
