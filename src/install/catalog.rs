@@ -3,7 +3,7 @@
 //! Everything here runs with an empty `search_path`, as the installed views are read, so that an
 //! unqualified name means `pg_catalog` and nothing else.
 
-use crate::policy::{ColumnType, GrantedColumn, RelationName, TypeKind};
+use crate::policy::{ColumnType, GrantedColumn, RelationName, Server, TypeKind};
 use std::collections::{HashMap, HashSet};
 use tokio_postgres::{Client, Error};
 
@@ -223,6 +223,18 @@ pub(super) async fn describe(
         .collect()))
 }
 
+/// `server_version_num`, such as 150004; 0 where the engine says something else.
+async fn server_version(client: &Client) -> Result<u32, Error> {
+    let row = client
+        .query_one(
+            "SELECT pg_catalog.current_setting('server_version_num', true)",
+            &[],
+        )
+        .await?;
+    let text: Option<String> = row.get(0);
+    Ok(text.and_then(|text| text.parse().ok()).unwrap_or(0))
+}
+
 /// Starts the read-only transaction everything here expects.
 pub(super) async fn begin(client: &Client) -> Result<(), Error> {
     client
@@ -238,11 +250,19 @@ pub(super) async fn end(client: &Client) -> Result<(), Error> {
 }
 
 /// The schema pgvector is installed in. What an extension's type is called says nothing; whose it is does.
-pub(super) async fn vectors(client: &Client) -> Result<Option<String>, Error> {
+async fn vectors(client: &Client) -> Result<Option<String>, Error> {
     let sql = "SELECT n.nspname::text FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace \
                WHERE e.extname = 'vector' AND EXISTS (SELECT FROM pg_type AS t JOIN pg_depend AS d \
                ON d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.refobjid = e.oid AND d.deptype = 'e' \
                WHERE t.typname = 'vector' AND t.typnamespace = e.extnamespace)";
     let row = client.query_opt(sql, &[]).await?;
     Ok(row.map(|row| row.get(0)))
+}
+
+/// What a policy may count on in this database.
+pub(super) async fn server(client: &Client) -> Result<Server, Error> {
+    Ok(Server {
+        version: server_version(client).await?,
+        vectors: vectors(client).await?,
+    })
 }

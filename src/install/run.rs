@@ -121,10 +121,7 @@ async fn inline_policy(views: &[PermissionView], client: &Client) -> Result<Poli
             source,
         )
     });
-    Ok(Policy::new(
-        views.collect(),
-        catalog::vectors(client).await?,
-    ))
+    Ok(Policy::new(views.collect(), catalog::server(client).await?))
 }
 
 async fn installed_policy(
@@ -170,7 +167,7 @@ async fn installed_policy(
         }
         loaded.push(made);
     }
-    Ok(Policy::new(loaded, catalog::vectors(client).await?))
+    Ok(Policy::new(loaded, catalog::server(client).await?))
 }
 
 /// The view without the barrier, if it shows every column but the masked ones, of the same types; else the sealed one.

@@ -165,8 +165,17 @@ fn is_vector(type_: &ColumnType) -> bool {
         && matches!(type_.name.as_str(), "vector" | "halfvec" | "sparsevec")
 }
 
+/// What a policy may count on in the database behind the gate.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Server {
+    /// `server_version_num`, such as 150004; 0 = not known, which proves least.
+    pub version: u32,
+    /// The schema of pgvector's types and distances, if it is installed.
+    pub vectors: Option<String>,
+}
+
 /// Identifies a set of grants; part of the rewrite cache's key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct GrantsFingerprint(pub [u8; 16]);
 
 /// The permission views, and their columns, that one principal may use now.
@@ -176,6 +185,7 @@ pub struct Grants {
     search_path: Vec<String>,
     extra_functions: Vec<String>,
     vectors: Option<String>,
+    server_version: u32,
     fingerprint: GrantsFingerprint,
 }
 
@@ -187,36 +197,60 @@ impl Grants {
         search_path: Vec<String>,
         extra_functions: Vec<String>,
     ) -> Self {
-        use sha2::{Digest, Sha256};
         tables.sort_by(|a, b| a.relation.cmp(&b.relation));
-        // `Debug` of plain data is a faithful, unambiguous rendering: strings are quoted and escaped.
-        let digest = Sha256::digest(format!("{tables:?}{search_path:?}{extra_functions:?}"));
-        let fingerprint = digest.first_chunk().copied().unwrap_or_default();
         Self {
             tables,
             search_path,
             extra_functions,
             vectors: None,
-            fingerprint: GrantsFingerprint(fingerprint),
+            server_version: 0,
+            fingerprint: GrantsFingerprint::default(),
         }
+        .fingerprinted()
+    }
+
+    /// The same on a server of this version, as `server_version_num` has it (`150004`); 0 = not known, which
+    /// proves least.
+    #[must_use]
+    pub fn on_server(mut self, version: u32) -> Self {
+        self.server_version = version;
+        self.fingerprinted()
+    }
+
+    fn fingerprinted(mut self) -> Self {
+        use sha2::{Digest, Sha256};
+        let Self {
+            tables,
+            search_path,
+            extra_functions,
+            server_version,
+            vectors,
+            fingerprint: _,
+        } = &self;
+        // `Debug` of plain data is a faithful, unambiguous rendering: strings are quoted and escaped.
+        let digest = Sha256::digest(format!(
+            "{tables:?}{search_path:?}{extra_functions:?}{server_version}{vectors:?}"
+        ));
+        self.fingerprint = GrantsFingerprint(digest.first_chunk().copied().unwrap_or_default());
+        self
+    }
+
+    /// The server's `server_version_num`; 0 = not known.
+    pub fn server_version(&self) -> u32 {
+        self.server_version
     }
 
     /// The same where pgvector is installed in `schema`: its types and distances may be used, if any granted
     /// column is a vector. Only a plain lower-case name will do, so that nothing needs quoting.
     #[must_use]
     pub fn with_vectors(mut self, schema: &str) -> Self {
-        use sha2::{Digest, Sha256};
         let plain =
             !schema.is_empty() && schema.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
         let columns = self.tables.iter().flat_map(|table| &table.columns);
         if plain && columns.into_iter().any(|column| is_vector(&column.type_)) {
-            let GrantsFingerprint(before) = self.fingerprint;
-            let digest = Sha256::digest(format!("{before:?}{schema:?}"));
-            let fingerprint = digest.first_chunk().copied().unwrap_or_default();
-            self.fingerprint = GrantsFingerprint(fingerprint);
             self.vectors = Some(schema.to_owned());
         }
-        self
+        self.fingerprinted()
     }
 
     /// The schema of pgvector's types and distances, where they may be used.

@@ -15,7 +15,7 @@ mod view;
 pub(crate) use compose::identifier;
 pub use grants::{
     ColumnType, GrantedColumn, GrantedTable, Grants, GrantsFingerprint, InlineBody, PrincipalField,
-    RelationName, ShadowSource, TypeKind, quote_identifier,
+    RelationName, Server, ShadowSource, TypeKind, quote_identifier,
 };
 pub(crate) use objects::TOO_MANY;
 pub use profile::profile;

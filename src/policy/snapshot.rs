@@ -4,7 +4,7 @@ use super::compose::{self, BodyFacts};
 use crate::identity::Principal;
 use crate::policy::{
     ColumnType, GrantedColumn, GrantedTable, Grants, InlineBody, PermissionView, RelationName,
-    ShadowSource, identifier,
+    Server, ShadowSource, identifier,
 };
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeSet, HashMap};
@@ -193,14 +193,13 @@ pub(crate) fn whole_table(relation: &RelationName, columns: &[GrantedColumn]) ->
 /// All permission views: what decides who may see what.
 pub struct Policy {
     version: PolicyVersion,
+    server: Server,
     views: Vec<PolicyView>,
     /// Every permission that any view or column requires, sorted.
     asked: Vec<String>,
     /// Every tag that any view or column carries, sorted.
     tagged: Vec<String>,
     superuser: Arc<Grants>,
-    /// The schema pgvector is installed in.
-    vectors: Option<String>,
     /// By which of `asked` a principal holds, then which of `tagged` they may access: nothing else of the
     /// principal changes the grants.
     grants: RwLock<HashMap<Vec<bool>, Arc<Grants>>>,
@@ -217,9 +216,10 @@ impl fmt::Debug for Policy {
 }
 
 impl Policy {
-    pub(crate) fn new(mut views: Vec<PolicyView>, vectors: Option<String>) -> Self {
+    /// Of these views, on this server.
+    pub(crate) fn new(mut views: Vec<PolicyView>, server: Server) -> Self {
         views.sort_by(|a, b| a.relation().cmp(b.relation()));
-        let digest = Sha256::digest(format!("{views:?}{vectors:?}"));
+        let digest = Sha256::digest(format!("{views:?}{server:?}"));
         let mut version = [0; 16];
         for (to, from) in version.iter_mut().zip(digest.iter()) {
             *to = *from;
@@ -230,14 +230,14 @@ impl Policy {
         let tagged = views.iter().flat_map(|view| &view.view.tags);
         let tagged = sorted(tagged.chain(columns().flat_map(|column| &column.tags)));
         let tables = views.iter().filter_map(PolicyView::granted_to_superuser);
-        let superuser = Arc::new(grants(tables.collect(), vectors.as_deref()));
+        let superuser = Arc::new(grants(tables.collect(), &server));
         Self {
             version: PolicyVersion(version),
+            server,
             views,
             asked,
             tagged,
             superuser,
-            vectors,
             grants: RwLock::default(),
         }
     }
@@ -278,7 +278,7 @@ impl Policy {
             may_access: &|tag| found(&self.tagged, tag, self.asked.len()),
         };
         let tables = self.views.iter().filter_map(|view| view.granted(&rights));
-        let made = Arc::new(grants(tables.collect(), self.vectors.as_deref()));
+        let made = Arc::new(grants(tables.collect(), &self.server));
         let mut known = self.grants.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= GRANTS_MAX {
             known.clear();
@@ -293,9 +293,10 @@ fn sorted<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {
     names.into_iter().cloned().collect()
 }
 
-fn grants(tables: Vec<GrantedTable>, vectors: Option<&str>) -> Grants {
+fn grants(tables: Vec<GrantedTable>, server: &Server) -> Grants {
     let grants = Grants::new(tables, vec!["public".to_owned()], Vec::new());
-    match vectors {
+    let grants = grants.on_server(server.version);
+    match &server.vectors {
         Some(schema) => grants.with_vectors(schema),
         None => grants,
     }

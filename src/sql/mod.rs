@@ -172,8 +172,7 @@ fn admit_here(text: &str, grants: &Grants, options: &Options) -> Result<Verified
         let why = "nothing in it can fail on a hidden row";
         let open = shadow::compose(&rest, &used, Form::Open, why);
         let sealed = |why: &str| shadow::compose(&rest, &used, Form::Sealed, why);
-        let proof =
-            |select: &_| silent::prove(select, &tables, &options.parameter_types, grants.vectors());
+        let proof = |select: &_| silent::prove(select, &tables, &options.parameter_types, grants);
         return verify::verify_open(open, grants, proof, sealed);
     }
     let reason = match reads_catalogue {

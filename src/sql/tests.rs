@@ -38,7 +38,7 @@ fn grants() -> Grants {
         table("public", "hidden", &[("masked", "text")]),
         table("sales", "orders", &[("id", "int4")]),
     ];
-    Grants::new(tables, vec!["public".to_owned()], Vec::new())
+    Grants::new(tables, vec!["public".to_owned()], Vec::new()).on_server(150_000)
 }
 
 fn options() -> Options {
@@ -269,6 +269,23 @@ fn the_open_form_leaves_masked_columns_out() {
         "WITH people AS (SELECT id, name, (SELECT permission_view.masked) AS masked FROM rowgate.people AS permission_view) \
          SELECT id FROM people WHERE masked = 'x'",
     );
+}
+
+/// Before version 14 EXTRACT casts a date to a timestamp, and dates reach further.
+#[test]
+fn extract_from_a_date_is_silent_where_the_server_is_known_to_do_it_so() {
+    let text = "SELECT id FROM invoices WHERE extract(year FROM date) = 2024";
+    for (version, expected) in [
+        (0, Form::Sealed),
+        (130_022, Form::Sealed),
+        (140_000, Form::Open),
+        (180_001, Form::Open),
+    ] {
+        let query = admit(text, &grants().on_server(version), &options()).unwrap();
+        assert_eq!(query.form(), expected, "{version}");
+    }
+    let (old, new) = (grants().on_server(130_022), grants());
+    assert_ne!(old.fingerprint(), new.fingerprint(), "no rewrite is shared");
 }
 
 /// A view with an expression in its body has a barrier only, which may fail on a row that the caller may see. Whether

@@ -258,6 +258,7 @@ fn grants() -> Grants {
         vec!["public".to_owned()],
         Vec::new(),
     )
+    .on_server(140_000)
 }
 
 /// What two answers must agree on. Which rows a LIMIT keeps among equals is the plan's choice.

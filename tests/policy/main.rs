@@ -23,6 +23,7 @@ mod support;
 mod apply;
 mod attack;
 mod check;
+mod fewer;
 mod plans;
 mod posture;
 mod principal;

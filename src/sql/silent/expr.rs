@@ -344,7 +344,8 @@ impl Prover<'_> {
             return silent_aggregate(name, call, &arguments, stored)
                 .ok_or_else(|| format!("function {name}"));
         }
-        functions::result(name, &arguments).ok_or_else(|| format!("function {name}"))
+        functions::result(name, &arguments, self.server_version)
+            .ok_or_else(|| format!("function {name}"))
     }
 
     fn cast(&mut self, cast: &TypeCast) -> Result<Value, Why> {

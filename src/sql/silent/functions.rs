@@ -16,6 +16,9 @@ struct Entry {
     names: Vec<String>,
     args: Vec<String>,
     result: String,
+    /// Since which `server_version_num` it is silent; nothing said: in every version.
+    #[serde(default)]
+    since: u32,
     /// Why it is silent; for readers of the file.
     reason: String,
 }
@@ -41,10 +44,11 @@ pub(super) struct Argument {
     pub integer: Option<i32>,
 }
 
-/// The result of a silent call, or `None` if it is not on the list for these arguments.
-pub(super) fn result(name: &str, arguments: &[Argument]) -> Option<Value> {
+/// The result of a silent call, or `None` if it is not on the list for these arguments on such a server.
+pub(super) fn result(name: &str, arguments: &[Argument], server_version: u32) -> Option<Value> {
     let entry = LIST.iter().find(|entry| {
-        entry.names.iter().any(|known| known == name)
+        server_version >= entry.since
+            && entry.names.iter().any(|known| known == name)
             && entry.args.len() == arguments.len()
             && entry
                 .args

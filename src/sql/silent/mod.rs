@@ -43,7 +43,7 @@ mod parts;
 mod types;
 mod vectors;
 
-use crate::policy::{GrantedTable, ShadowSource};
+use crate::policy::{GrantedTable, Grants, ShadowSource};
 use pg_query::protobuf::SelectStmt;
 use std::collections::HashMap;
 use types::Family;
@@ -135,6 +135,8 @@ struct Prover<'t> {
     parameter_types: &'t [u32],
     /// The schema of pgvector, where it may be used.
     vectors: Option<&'t str>,
+    /// The server's `server_version_num`; 0 = not known.
+    server_version: u32,
     /// Where each parameter of undeclared type stands, by number.
     parameters: HashMap<i32, i32>,
     /// Whether something at this level was left uncounted.
@@ -149,7 +151,7 @@ pub(super) fn prove(
     select: &SelectStmt,
     tables: &[ShadowedTable<'_>],
     parameter_types: &[u32],
-    vectors: Option<&str>,
+    grants: &Grants,
 ) -> Result<(), Why> {
     let unshown = |table: &GrantedTable| table.columns.iter().all(|column| !column.plain);
     if tables.iter().any(|(_, table)| unshown(table)) {
@@ -157,13 +159,19 @@ pub(super) fn prove(
     }
     let ctes = tables
         .iter()
-        .map(|(name, table)| ((*name).to_owned(), Item::shadow(name, table, vectors)))
+        .map(|(name, table)| {
+            (
+                (*name).to_owned(),
+                Item::shadow(name, table, grants.vectors()),
+            )
+        })
         .collect();
     let mut prover = Prover {
         ctes,
         frames: Vec::new(),
         parameter_types,
-        vectors,
+        vectors: grants.vectors(),
+        server_version: grants.server_version(),
         parameters: HashMap::new(),
         uncertain: false,
     };
