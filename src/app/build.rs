@@ -8,9 +8,9 @@ use crate::identity::{IdentitySettings, KeySource, Published};
 use crate::install::{self, LoginKind, Severity};
 use crate::policy::{PermissionView, Policy};
 use crate::provider::{
-    AskedPairs, Cached, Conditions, FileProvider, Hierarchy, HttpProvider, Jwks, JwtProvider,
-    KetoProvider, LiveHierarchy, Provider, Reloadable, Resolver, SqlProvider, Step, SystemClock,
-    listen,
+    AiPermissions, AskedPairs, Cached, Conditions, FileProvider, Hierarchy, HttpProvider, Jwks,
+    JwtProvider, KetoProvider, LadderFiles, LiveHierarchy, Provider, Reloadable, Resolver,
+    SqlProvider, Step, SystemClock, listen,
 };
 use crate::tuples::Pair;
 use crate::upstream::{self, Pool, PoolOptions};
@@ -239,6 +239,15 @@ pub async fn providers(settings: &[config::Provider]) -> anyhow::Result<Provider
         let name = &provider.name;
         let broken = || format!("provider \"{name}\" does not work");
         match &provider.kind {
+            ProviderKind::AiPermissions(settings) => {
+                let ladder = AiPermissions::open(name, ladder_files(settings), settings.stale_max)
+                    .with_context(broken)?;
+                let ladder = Arc::new(ladder);
+                providers
+                    .files
+                    .push(Arc::clone(&ladder) as Arc<dyn Reloadable>);
+                providers.all.push(ladder);
+            }
             ProviderKind::File { path, stale_max } => {
                 let file = FileProvider::open(name, path, *stale_max).with_context(broken)?;
                 let file = Arc::new(file);
@@ -284,6 +293,30 @@ pub async fn providers(settings: &[config::Provider]) -> anyhow::Result<Provider
         }
     }
     Ok(providers)
+}
+
+/// Everything wrong with what decides who somebody is, as far as files say; for `rowgate check`.
+pub fn permission_problems(config: &Config) -> Vec<String> {
+    let mut problems = Vec::new();
+    if let Err(error) = hierarchy(config) {
+        problems.push(format!("{error:#}"));
+    }
+    for provider in &config.providers {
+        if let ProviderKind::AiPermissions(settings) = &provider.kind {
+            let found = ladder_files(settings).problems();
+            problems.extend(found.iter().map(ToString::to_string));
+        }
+    }
+    problems
+}
+
+fn ladder_files(settings: &config::AiPermissionFiles) -> LadderFiles {
+    LadderFiles {
+        permissions: settings.permissions.clone(),
+        actions: settings.actions.clone(),
+        categories: settings.categories.clone(),
+        roles: settings.roles.clone(),
+    }
 }
 
 /// The provider, behind a cache if there is to be one.

@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 pub use admin::manager;
-pub use build::{ControlLogin, Providers, connect, permissions, providers};
+pub use build::{ControlLogin, Providers, connect, permission_problems, permissions, providers};
 pub use tags::tag_definitions;
 
 /// Serves until `shutdown` resolves; then finishes within a bound. SIGHUP and changes of `views/`

@@ -54,8 +54,12 @@ fn who(text: &mut String, principal: &Principal) {
         .role_sources()
         .iter()
         .map(|(role, sources)| {
-            let sources: Vec<&str> = sources.iter().map(String::as_str).collect();
-            format!("{role} (from {})", sources.join(", "))
+            let told = |source: &String| match source.starts_with("inherited ") {
+                true => source.clone(),
+                false => format!("from {source}"),
+            };
+            let sources: Vec<String> = sources.iter().map(told).collect();
+            format!("{role} ({})", sources.join(", "))
         })
         .collect();
     line(text, "roles", &list(&roles));

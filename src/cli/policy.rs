@@ -43,6 +43,7 @@ pub(super) async fn apply(arguments: args::WithConfig) -> Outcome {
 
 pub(super) async fn check(arguments: args::WithConfig) -> Outcome {
     let config = load(&arguments)?;
+    permission_files(&config)?;
     progress("configuration: ok");
     let views = install::read_views(&config.views, config.tuples.as_ref()).map_err(failure)?;
     progress(&format!("view files: ok ({})", views.len()));
@@ -60,6 +61,20 @@ pub(super) async fn check(arguments: args::WithConfig) -> Outcome {
     } else {
         Ok(Exit::Findings)
     }
+}
+
+/// The hierarchy, and the four levels of AI permissions: everything wrong with them at once.
+fn permission_files(config: &Config) -> Result<(), Failure> {
+    let problems = app::permission_problems(config);
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> = problems.iter().map(|says| format!("  {says}")).collect();
+    Err(Failure::Usage(anyhow::anyhow!(
+        "{} problem(s) in who holds what:\n{}",
+        problems.len(),
+        lines.join("\n")
+    )))
 }
 
 /// Files against database, as the administrator; skipped, and said so, without an administrator's login.

@@ -23,7 +23,9 @@ pub use check::Problem;
 pub(crate) use conditions::parse as parse_conditions;
 pub use conditions::{Condition, Match, Window};
 pub use hierarchy::Hierarchy;
-pub use providers::{HttpProvider, KetoConfirm, KetoProvider, KetoUsers, RedisMode, RedisProvider};
+pub use providers::{
+    AiPermissionFiles, HttpProvider, KetoConfirm, KetoProvider, KetoUsers, RedisMode, RedisProvider,
+};
 pub use tags::{TagTable, Tags};
 
 use crate::identity::{ClaimPath, IdentitySettings};
@@ -201,6 +203,8 @@ impl Default for CacheSettings {
 /// The kinds of provider.
 #[derive(Debug, Clone)]
 pub enum ProviderKind {
+    /// The four levels of AI permissions in JSON files.
+    AiPermissions(AiPermissionFiles),
     /// A JSON, YAML or TOML file.
     File {
         /// The file.

@@ -238,3 +238,14 @@ pub(super) struct Match {
     pub(super) is: Option<toml::Value>,
     pub(super) r#in: Option<Vec<toml::Value>>,
 }
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct AiPermissions {
+    pub(super) name: Option<String>,
+    pub(super) permissions: Option<String>,
+    pub(super) actions: Option<String>,
+    pub(super) categories: Option<String>,
+    pub(super) roles: Option<String>,
+    pub(super) stale_s_max: Option<u64>,
+}

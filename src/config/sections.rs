@@ -37,7 +37,7 @@ const SECTIONS: &[&str] = &[
 
 pub(super) fn read(text: &str, path: &Path) -> Result<Config, Vec<Problem>> {
     let mut check = Check::new(path);
-    let Some(mut top) = parse(&mut check, text) else {
+    let Some(mut top) = document(&mut check, text) else {
         return Err(check.problems);
     };
     let tls = tls(&mut check, &mut top);
@@ -89,27 +89,26 @@ pub(super) fn read(text: &str, path: &Path) -> Result<Config, Vec<Problem>> {
     }
 }
 
-fn parse(check: &mut Check, text: &str) -> Option<Table> {
-    match text.parse() {
-        Ok(table) => Some(table),
-        Err(error) => {
-            // Only the library's message: its full text quotes the line, and the line may hold a secret.
-            let error: toml::de::Error = error;
-            let line = error.span().map_or(1, |span| {
-                1 + text
-                    .bytes()
-                    .take(span.start)
-                    .filter(|&byte| byte == b'\n')
-                    .count()
-            });
-            check.problem(
-                format!("line {line}"),
-                error.message().to_owned(),
-                "The file has to be TOML 1.0.",
-            );
-            None
-        }
-    }
+/// The text as TOML. Of an error only the library's message is told: its full text quotes the line, and the line may hold a
+/// secret.
+fn document(check: &mut Check, text: &str) -> Option<Table> {
+    let error: toml::de::Error = match text.parse() {
+        Ok(table) => return Some(table),
+        Err(error) => error,
+    };
+    let line = error.span().map_or(1, |span| {
+        1 + text
+            .bytes()
+            .take(span.start)
+            .filter(|&byte| byte == b'\n')
+            .count()
+    });
+    check.problem(
+        format!("line {line}"),
+        error.message().to_owned(),
+        "The file has to be TOML 1.0.",
+    );
+    None
 }
 
 /// Where roles, permissions and relations come from.

@@ -75,6 +75,10 @@ fn the_explained_file_is_right_with_and_without_its_examples() {
         out
     };
     let folder = folder();
+    std::fs::create_dir(folder.path().join("fixtures")).unwrap();
+    for name in ["permissions", "actions", "category", "roles"] {
+        std::fs::write(folder.path().join(format!("fixtures/{name}.json")), "").unwrap();
+    }
     for name in [
         "server.pem",
         "server.key",

@@ -8,9 +8,9 @@
 //! and, where needed, `"attributes": {"jane": {"region": ["EU"]}}`, `"superusers": ["admin"]`,
 //! `"denied_roles": {"jane": [...]}`, `"denied_permissions": {"jane": [...]}`.
 
+use super::last_good::LastGood;
 use super::{Answer, Asking, Provider, ProviderError, Reloadable};
 use crate::identity::Caller;
-use arc_swap::ArcSwap;
 use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,9 +18,7 @@ use std::fmt;
 use std::io::Read;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Largest file, in bytes.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -29,16 +27,7 @@ const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub struct FileProvider {
     name: String,
     path: PathBuf,
-    stale_max: Duration,
-    state: ArcSwap<State>,
-    /// Counts what was loaded; see [`Provider::generation`].
-    loaded: AtomicU64,
-}
-
-struct State {
-    content: Arc<Content>,
-    /// Since when the file has been unusable; the content is the last good one.
-    broken: Option<(Instant, String)>,
+    content: LastGood<Content>,
 }
 
 type Lists = Unique<BTreeSet<String>>;
@@ -90,22 +79,15 @@ impl FileProvider {
     /// # Errors
     /// When it cannot be read or understood: there is no last good content yet.
     pub fn open(name: &str, path: &Path, stale_max: Duration) -> Result<Self, ProviderError> {
-        let content = Arc::new(read_content(path)?);
         Ok(Self {
             name: name.to_owned(),
             path: path.to_owned(),
-            stale_max,
-            state: ArcSwap::from_pointee(State {
-                content,
-                broken: None,
-            }),
-            loaded: AtomicU64::new(1),
+            content: LastGood::new(read_content(path)?, stale_max),
         })
     }
 
     fn answer(&self, user: &str) -> Result<Answer, ProviderError> {
-        let state = self.fresh()?;
-        let content = &state.content;
+        let content = self.content.current()?;
         Ok(Answer {
             roles: content.user_roles.get(user),
             permissions: content.users.get(user),
@@ -121,16 +103,6 @@ impl FileProvider {
             ..Answer::default()
         })
     }
-
-    fn fresh(&self) -> Result<Arc<State>, ProviderError> {
-        let state = self.state.load_full();
-        match &state.broken {
-            Some((since, why)) if since.elapsed() >= self.stale_max => {
-                Err(ProviderError::Stale(why.clone()))
-            }
-            _ => Ok(state),
-        }
-    }
 }
 
 impl Provider for FileProvider {
@@ -144,21 +116,16 @@ impl Provider for FileProvider {
 
     fn role_permissions<'a>(&'a self, roles: &'a BTreeSet<String>) -> Asking<'a, BTreeSet<String>> {
         Box::pin(async move {
-            let state = self.fresh()?;
+            let content = self.content.current()?;
             Ok(roles
                 .iter()
-                .flat_map(|role| state.content.roles.get(role))
+                .flat_map(|role| content.roles.get(role))
                 .collect())
         })
     }
 
     fn generation(&self) -> Option<u64> {
-        // While the file is broken the answer depends on the clock: it must be asked for each time.
-        self.state
-            .load()
-            .broken
-            .is_none()
-            .then(|| self.loaded.load(Ordering::SeqCst))
+        self.content.generation()
     }
 }
 
@@ -169,29 +136,7 @@ impl Reloadable for FileProvider {
 
     /// A broken file leaves the last good content in force until it is older than `stale_max`.
     fn reload(&self) -> Result<(), ProviderError> {
-        let result = read_content(&self.path);
-        let before = self.state.load_full();
-        match result {
-            Ok(content) => {
-                self.state.store(Arc::new(State {
-                    content: Arc::new(content),
-                    broken: None,
-                }));
-                self.loaded.fetch_add(1, Ordering::SeqCst);
-                Ok(())
-            }
-            Err(error) => {
-                let since = before
-                    .broken
-                    .as_ref()
-                    .map_or_else(Instant::now, |(since, _)| *since);
-                let content = Arc::clone(&before.content);
-                let broken = Some((since, error.to_string()));
-                self.state.store(Arc::new(State { content, broken }));
-                self.loaded.fetch_add(1, Ordering::SeqCst);
-                Err(error)
-            }
-        }
+        self.content.take(read_content(&self.path))
     }
 }
 

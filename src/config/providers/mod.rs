@@ -4,11 +4,13 @@ mod file;
 mod http;
 mod jwt;
 mod keto;
+mod ladder;
 mod redis;
 mod sql;
 
 pub use self::http::HttpProvider;
 pub(super) use self::jwt::claim_path;
+pub use self::ladder::AiPermissionFiles;
 use self::redis::provider as redis_provider;
 pub use self::redis::{RedisMode, RedisProvider};
 pub use keto::{KetoConfirm, KetoProvider, KetoUsers};
@@ -35,12 +37,13 @@ pub(super) fn providers(
         let kind = table.remove("kind");
         let kind = kind.as_ref().and_then(toml::Value::as_str).unwrap_or("");
         // These read from memory: there is nothing a cache could spare.
-        let cache = if matches!(kind, "file" | "jwt") {
+        let cache = if matches!(kind, "ai_permissions" | "file" | "jwt") {
             CacheSettings::default()
         } else {
             cache(check, &path, &mut table)
         };
         let provider = match kind {
+            "ai_permissions" => ladder::provider(check, &path, table),
             "file" => file::provider(check, &path, table),
             "http" => http::provider(check, &path, table),
             "keto" => keto::provider(check, &path, table, tuples),
@@ -51,7 +54,7 @@ pub(super) fn providers(
                 check.problem(
                     join(&path, "kind"),
                     "is missing or not a kind of provider",
-                    "Choose \"file\", \"http\", \"jwt\", \"keto\", \"redis\" or \"sql\".",
+                    "Choose \"ai_permissions\", \"file\", \"http\", \"jwt\", \"keto\", \"redis\" or \"sql\".",
                 );
                 None
             }

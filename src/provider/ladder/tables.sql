@@ -2,7 +2,7 @@
 -- Plain SQL, safe to run again. The `sql` provider reads them with preset = "ai_permissions".
 
 CREATE TABLE IF NOT EXISTS public.ai_permissions (
-    api text PRIMARY KEY CHECK (api <> ''),
+    api text PRIMARY KEY CHECK (api <> '' AND strpos(api, '*') = 0),
     title text NOT NULL DEFAULT '',
     description text NOT NULL DEFAULT ''
 );

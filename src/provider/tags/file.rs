@@ -16,28 +16,18 @@ use super::add_tags;
 use crate::identity::{Caller, Findings};
 use crate::policy::TagDefinitions;
 use crate::provider::file::{Unique, read};
+use crate::provider::last_good::LastGood;
 use crate::provider::{Asking, ProviderError, Reloadable, Step};
-use arc_swap::ArcSwap;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Reads a file at start and at [`Reloadable::reload`]; answers from memory.
 pub struct TagFile {
     path: PathBuf,
-    stale_max: Duration,
-    state: ArcSwap<State>,
-    /// Counts what was loaded; see [`Step::generation`].
-    loaded: AtomicU64,
-}
-
-struct State {
-    definitions: Arc<TagDefinitions>,
-    /// Since when the file has been unusable; the definitions are the last good ones.
-    broken: Option<(Instant, String)>,
+    definitions: LastGood<TagDefinitions>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -64,15 +54,9 @@ impl TagFile {
     /// # Errors
     /// When it cannot be read or understood: there are no last good definitions yet.
     pub fn open(path: &Path, stale_max: Duration) -> Result<Self, ProviderError> {
-        let definitions = Arc::new(definitions(path)?);
         Ok(Self {
             path: path.to_owned(),
-            stale_max,
-            state: ArcSwap::from_pointee(State {
-                definitions,
-                broken: None,
-            }),
-            loaded: AtomicU64::new(1),
+            definitions: LastGood::new(definitions(path)?, stale_max),
         })
     }
 
@@ -81,17 +65,7 @@ impl TagFile {
     /// # Errors
     /// When the file has been unusable for too long.
     pub fn definitions(&self) -> Result<Arc<TagDefinitions>, ProviderError> {
-        self.fresh()
-    }
-
-    fn fresh(&self) -> Result<Arc<TagDefinitions>, ProviderError> {
-        let state = self.state.load();
-        match &state.broken {
-            Some((since, why)) if since.elapsed() >= self.stale_max => {
-                Err(ProviderError::Stale(why.clone()))
-            }
-            _ => Ok(Arc::clone(&state.definitions)),
-        }
+        self.definitions.current()
     }
 }
 
@@ -102,15 +76,13 @@ impl Step for TagFile {
 
     fn complete<'a>(&'a self, caller: &'a Caller, found: &'a mut Findings) -> Asking<'a, ()> {
         Box::pin(async move {
-            add_tags(&*self.fresh()?, caller, found);
+            add_tags(&*self.definitions.current()?, caller, found);
             Ok(())
         })
     }
 
     fn generation(&self) -> Option<u64> {
-        // While the file is broken the answer depends on the clock: it must be asked for each time.
-        let broken = self.state.load().broken.is_some();
-        (!broken).then(|| self.loaded.load(Ordering::SeqCst))
+        self.definitions.generation()
     }
 }
 
@@ -121,36 +93,7 @@ impl Reloadable for TagFile {
 
     /// A broken file leaves the last good definitions in force until it is older than `stale_max`.
     fn reload(&self) -> Result<(), ProviderError> {
-        let result = definitions(&self.path);
-        let before = self.state.load_full();
-        let (state, result) = match result {
-            Ok(definitions) => {
-                let definitions = Arc::new(definitions);
-                let broken = None;
-                (
-                    State {
-                        definitions,
-                        broken,
-                    },
-                    Ok(()),
-                )
-            }
-            Err(error) => {
-                let since = before.broken.as_ref().map(|(since, _)| *since);
-                let broken = Some((since.unwrap_or_else(Instant::now), error.to_string()));
-                let definitions = Arc::clone(&before.definitions);
-                (
-                    State {
-                        definitions,
-                        broken,
-                    },
-                    Err(error),
-                )
-            }
-        };
-        self.state.store(Arc::new(state));
-        self.loaded.fetch_add(1, Ordering::SeqCst);
-        result
+        self.definitions.take(definitions(&self.path))
     }
 }
 
