@@ -33,6 +33,9 @@ pub struct Limits {
     pub portals_per_session_max: usize,
     /// Most simultaneous client connections.
     pub clients_max: usize,
+    /// Threads that serve clients; 0 = half as many as there are processors. SQL that was not seen before is read on
+    /// others.
+    pub worker_threads: usize,
     /// Time from accept to the end of login, in milliseconds.
     pub login_ms_max: u64,
     /// How long a session may hold an upstream connection without sending anything, in milliseconds
@@ -74,6 +77,7 @@ impl Default for Limits {
             statements_per_session_max: 1_000,
             portals_per_session_max: 100,
             clients_max: 5_000,
+            worker_threads: 0,
             login_ms_max: 15_000,
             idle_in_transaction_ms_max: 300_000,
             client_write_ms_max: 300_000,

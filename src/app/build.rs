@@ -435,7 +435,7 @@ pub(super) fn pools(config: &Config) -> anyhow::Result<(Pool, Option<Pool>)> {
             wait: upstream.pool_wait,
             prepared_max: config.limits.prepared_per_connection_max,
         };
-        Pool::new(target, &options).map_err(|fault| fault.cause)
+        Ok(Pool::new(target, &options))
     };
     let superuser = config.upstream.superuser_user.as_ref();
     let superuser = superuser

@@ -115,14 +115,12 @@ pub async fn serve_at(
             door.serve(stopped).await;
         }
     };
-    until(stop, shutdown, async {
-        tokio::join!(clients, administering);
-    })
-    .await;
+    let serving = async { tokio::join!(clients, administering) };
+    let (served, ()) = until(stop, shutdown, serving).await;
     drop(reloading);
     audit.flush().await;
     tracing::info!("stopped");
-    Ok(())
+    served.context("cannot start the threads that serve clients")
 }
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -131,17 +129,17 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// Serves until `shutdown`, then until what serves has come to its end.
-async fn until(
+async fn until<T>(
     stop: watch::Sender<bool>,
     shutdown: impl Future<Output = ()>,
-    serving: impl Future<Output = ()>,
-) {
+    serving: impl Future<Output = T>,
+) -> T {
     let mut serving = pin!(serving);
     tokio::select! {
-        () = &mut serving => {}
+        served = &mut serving => served,
         () = shutdown => {
             stop.send_replace(true);
-            serving.await;
+            serving.await
         }
     }
 }

@@ -53,7 +53,11 @@ impl Reloader {
         jwks: Option<Arc<Jwks>>,
     ) -> std::io::Result<Self> {
         let (changed, changes) = mpsc::channel(1);
-        let watcher = notify::recommended_watcher(move |_event| {
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // To look is to open: that is reported, too, and would be a reason to look again, for ever.
+            if event.is_ok_and(|event| event.kind.is_access()) {
+                return;
+            }
             // Full means that a look is already due.
             let _due = changed.try_send(());
         });

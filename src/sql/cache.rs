@@ -1,5 +1,6 @@
 //! Rewrites kept: what [`admit`](super::admit) made of a text holds for everybody with the same grants.
 
+use super::template::PLACES_MAX;
 use super::{INTEGER_OID, Options, Template, VerifiedQuery, admit};
 use crate::error::Refusal;
 use crate::limits::Limits;
@@ -85,6 +86,26 @@ impl Rewrites {
         }
     }
 
+    /// What [`Rewrites::admit_shared`] made of the text, or of another that differs from it in such numbers, before.
+    pub fn find_shared(&self, text: &str, grants: &Grants) -> Option<(Arc<Rewrite>, Vec<u32>)> {
+        if let Some(template) = Template::of(text)
+            && let Some(rewrite) = self.find_template(&template, grants)
+        {
+            return Some((rewrite, template.into_values()));
+        }
+        Some((self.find(text, &[], grants)?, Vec::new()))
+    }
+
+    fn find_template(&self, template: &Template, grants: &Grants) -> Option<Arc<Rewrite>> {
+        // As many as a template has at most.
+        const TYPES: [u32; PLACES_MAX] = [INTEGER_OID; PLACES_MAX];
+        self.find(
+            template.text(),
+            TYPES.get(..template.values().len())?,
+            grants,
+        )
+    }
+
     /// As [`Rewrites::admit`], shared by all texts that differ only in the numbers they compare with: those
     /// become parameters of type `integer`, and their values come back beside the rewrite.
     ///
@@ -96,14 +117,9 @@ impl Rewrites {
         grants: &Grants,
     ) -> Result<(Arc<Rewrite>, Vec<u32>), Refusal> {
         if let Some(template) = Template::of(text) {
-            let types = vec![INTEGER_OID; template.values().len()];
-            let known = self.kept.get(&Lookup {
-                text: template.text(),
-                types: &types,
-                fingerprint: grants.fingerprint(),
-            });
-            let shared = known.or_else(|| {
+            let shared = self.find_template(&template, grants).or_else(|| {
                 let agreed = template.agrees(text);
+                let types = vec![INTEGER_OID; template.values().len()];
                 agreed
                     .then(|| self.admit(template.text(), &types, grants).ok())
                     .flatten()
@@ -113,6 +129,15 @@ impl Rewrites {
             }
         }
         Ok((self.admit(text, &[], grants)?, Vec::new()))
+    }
+
+    /// What [`Rewrites::admit`] made of the text before.
+    pub fn find(&self, text: &str, types: &[u32], grants: &Grants) -> Option<Arc<Rewrite>> {
+        self.kept.get(&Lookup {
+            text,
+            types,
+            fingerprint: grants.fingerprint(),
+        })
     }
 
     /// [`admit`](super::admit), or what it said before of the same text, parameter types and grants.
@@ -125,13 +150,7 @@ impl Rewrites {
         types: &[u32],
         grants: &Grants,
     ) -> Result<Arc<Rewrite>, Refusal> {
-        let fingerprint = grants.fingerprint();
-        let lookup = Lookup {
-            text,
-            types,
-            fingerprint,
-        };
-        if let Some(rewrite) = self.kept.get(&lookup) {
+        if let Some(rewrite) = self.find(text, types, grants) {
             return Ok(rewrite);
         }
         let options = Options {
@@ -143,7 +162,7 @@ impl Rewrites {
         let key = Key {
             text: text.into(),
             types: types.into(),
-            fingerprint,
+            fingerprint: grants.fingerprint(),
         };
         self.kept.insert(key, Arc::clone(&rewrite));
         Ok(rewrite)

@@ -26,7 +26,7 @@ pub struct Template {
 pub const INTEGER_OID: u32 = 23;
 
 /// Numbers that are taken out of one text at most; a text with more is left as it is.
-const PLACES_MAX: usize = 64;
+pub(super) const PLACES_MAX: usize = 64;
 
 /// Most digits: whatever they are, the number fits an `integer`.
 const DIGITS_MAX: usize = 9;

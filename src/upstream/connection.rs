@@ -19,7 +19,11 @@ use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use tokio::io::{AsyncRead, ReadBuf};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+
+/// How long a connection that is given up keeps its place in the pool while the database does not end it.
+const CLOSE_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Bytes read from the database at once.
 pub(super) const READ_BYTES: usize = 64 * 1024;
@@ -152,22 +156,36 @@ impl Connection {
             )
     }
 
-    /// Closes it; what it may still be running is cancelled.
-    pub(super) fn abandon(self) {
-        if self.dirty
-            && !self.broken
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            let Self {
-                target,
-                key,
-                stream,
-                ..
-            } = self;
-            runtime.spawn(async move {
+    /// Ends it: what it may still be running is cancelled. Returns when the database has closed its end too, or
+    /// is not to be waited for any longer.
+    pub(super) async fn close(self) {
+        let Self {
+            target,
+            key,
+            mut stream,
+            dirty,
+            mut inbound,
+            ..
+        } = self;
+        let closing = async {
+            if dirty {
                 cancel::cancel(target, key).await;
-                drop(stream);
-            });
+            }
+            let mut terminate = BytesMut::new();
+            frontend::terminate(&mut terminate);
+            // Whether it still listens shows when reading.
+            let _told = stream.write_all(&terminate).await;
+            let _told = stream.shutdown().await;
+            loop {
+                inbound.clear();
+                inbound.reserve(READ_BYTES);
+                if stream.read_buf(&mut inbound).await.unwrap_or(0) == 0 {
+                    break;
+                }
+            }
+        };
+        if tokio::time::timeout(CLOSE_TIME_MAX, closing).await.is_err() {
+            tracing::warn!("the database does not end a connection that was given up");
         }
     }
 

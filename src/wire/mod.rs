@@ -9,6 +9,7 @@
 mod auth;
 mod door;
 mod start_up;
+mod workers;
 
 use crate::error::{Error, Fault, FaultKind};
 use crate::gateway::Gateway;
@@ -21,6 +22,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use workers::{Workers, seated};
 
 /// How long sessions have to end by themselves at shutdown.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
@@ -52,13 +54,17 @@ pub fn read_startup(bytes: &[u8]) -> bool {
 }
 
 /// Serves clients until `shutdown` turns true; then lets pipelines and transactions end, within a bound.
+///
+/// # Errors
+/// When the threads for it cannot be made.
 pub async fn serve(
     listener: TcpListener,
     gateway: Arc<Gateway>,
     tls: Option<Arc<rustls::ServerConfig>>,
     require_tls: bool,
     mut shutdown: watch::Receiver<bool>,
-) {
+) -> std::io::Result<()> {
+    let workers = Workers::start(gateway.limits().worker_threads)?;
     let door = Arc::new(Door::new(gateway, tls, require_tls));
     let mut sessions = JoinSet::new();
     let sessions_shutdown = shutdown.clone();
@@ -70,9 +76,19 @@ pub async fn serve(
                         turn_away(stream);
                         continue;
                     }
+                    let (Some(seat), Ok(stream)) = (workers.seat(), stream.into_std()) else {
+                        continue;
+                    };
                     let door = Arc::clone(&door);
                     let shutdown = sessions_shutdown.clone();
-                    sessions.spawn(async move { door.welcome(stream, peer, shutdown).await });
+                    let runtime = seat.runtime.clone();
+                    let session = async move {
+                        match TcpStream::from_std(stream) {
+                            Ok(stream) => door.welcome(stream, peer, shutdown).await,
+                            Err(error) => tracing::warn!(%error, "a client could not be taken over"),
+                        }
+                    };
+                    sessions.spawn_on(seated(seat, session), &runtime);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "accept failed");
@@ -93,6 +109,7 @@ pub async fn serve(
     if tokio::time::timeout(SHUTDOWN_PATIENCE, all).await.is_err() {
         sessions.shutdown().await;
     }
+    Ok(())
 }
 
 /// Tells one client too many so, without letting it cost anything.

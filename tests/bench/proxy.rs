@@ -4,6 +4,7 @@
 //! `cargo bench --bench proxy`. Wants `pgbench` and, for that column, `pgbouncer` (Debian: both are packages).
 //!
 //! - *prepared*: PgBouncer before 1.21 cannot do it with transaction pooling, so it pools sessions there.
+//! - *extended*: one text with a parameter, sent with Parse, Bind and Execute each time.
 //! - *simple, same texts*: 500 different texts, so that rewrites repeat as an application's or an agent's do.
 //! - *simple, new texts*: every text is new to the gate, which therefore reads, rewrites and verifies each.
 
@@ -86,6 +87,7 @@ fn main() {
     let folder = world.cluster.folder();
     for (name, mode, aids) in [
         ("prepared", "prepared", 500_000),
+        ("extended", "extended", 500_000),
         ("simple, same texts", "simple", 500),
         ("simple, new texts", "simple", 500_000),
     ] {
