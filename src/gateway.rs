@@ -19,7 +19,6 @@ pub use crate::upstream::Registration;
 use crate::upstream::{CancelSlot, Gate, Lease, Pool, Registry};
 use arc_swap::ArcSwap;
 use moka::sync::Cache;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// What a gateway is made of.
@@ -140,8 +139,8 @@ pub enum Asked<'a> {
 pub struct SessionFacts {
     /// The session's number in this process.
     pub number: u64,
-    /// The other end.
-    pub peer: SocketAddr,
+    /// The other end's address.
+    pub peer: Box<str>,
     /// The client's own word for itself.
     pub application_name: Option<String>,
 }
@@ -398,7 +397,7 @@ impl Gateway {
         AuditRecord {
             request_id,
             session: facts.number,
-            peer: Some(facts.peer),
+            peer: Some(&facts.peer),
             application_name: facts.application_name.as_deref(),
             login: principal.map_or(caller.login(), |p| p.login()),
             user_id: principal.map_or(caller.user_id(), |p| p.user_id()),
@@ -418,7 +417,7 @@ impl Gateway {
 
     /// How a request ended.
     pub fn finish(&self, request_id: RequestId, outcome: Outcome) {
-        self.parts.audit.outcome(request_id, outcome);
+        self.parts.audit.outcome(request_id, &outcome);
     }
 
     /// A connection for this principal.

@@ -1,9 +1,8 @@
 //! What the audit says about the management of permissions: who did or asked what, and a change's before and
 //! after. Written before the change takes effect.
 
-use super::line::{Time, line};
+use super::line::Line;
 use super::{Decision, RequestId};
-use serde::Serialize;
 use serde_json::Value;
 use std::net::SocketAddr;
 
@@ -34,41 +33,25 @@ pub struct AdminRecord<'a> {
     pub reason: Option<&'a str>,
 }
 
-#[derive(Serialize)]
-struct Admin<'a> {
-    event: &'static str,
-    time: Time,
-    request_id: RequestId,
-    door: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    peer: Option<SocketAddr>,
-    login: &'a str,
-    user_id: &'a str,
-    action: &'static str,
-    item: &'a Value,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    before: Option<&'a Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    after: Option<&'a Value>,
-    decision: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
-}
-
-pub(super) fn admin(record: &AdminRecord<'_>) -> Vec<u8> {
-    line(&Admin {
-        event: "admin",
-        time: Time::now(),
-        request_id: record.request_id,
-        door: record.door,
-        peer: record.peer,
-        login: record.login,
-        user_id: record.user_id,
-        action: record.action,
-        item: record.item,
-        before: record.before,
-        after: record.after,
-        decision: record.decision.word(),
-        reason: record.reason,
-    })
+pub(super) fn admin(line: &mut Vec<u8>, record: &AdminRecord<'_>) {
+    let mut line = Line::start(line, "admin", record.request_id);
+    line.text("door", record.door);
+    if let Some(peer) = record.peer {
+        line.value("peer", &peer);
+    }
+    line.text("login", record.login);
+    line.text("user_id", record.user_id);
+    line.text("action", record.action);
+    line.value("item", record.item);
+    if let Some(before) = record.before {
+        line.value("before", before);
+    }
+    if let Some(after) = record.after {
+        line.value("after", after);
+    }
+    line.text("decision", record.decision.word());
+    if let Some(reason) = record.reason {
+        line.text("reason", reason);
+    }
+    line.end();
 }

@@ -1,141 +1,200 @@
 //! A record as one JSON line.
 
 use super::{AuditRecord, Outcome, RequestId};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::cell::Cell;
+use std::io::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
 use time::OffsetDateTime;
 
 /// A usual line fits.
 const LINE_BYTES: usize = 768;
 
-#[derive(Serialize)]
-struct Request<'a> {
-    event: &'static str,
-    time: Time,
-    request_id: RequestId,
-    session: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    peer: Option<SocketAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    application_name: Option<&'a str>,
-    login: &'a str,
-    user_id: &'a str,
-    roles: &'a [&'a str],
-    /// Which provider gave each role, or which role it was inherited from.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    role_sources: Option<&'a BTreeMap<String, BTreeSet<String>>>,
-    #[serde(skip_serializing_if = "is_false")]
-    superuser: bool,
-    sql: &'a str,
-    /// Length and hash of the whole text, where `sql` had to be cut.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sql_bytes: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sql_sha256: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    final_sql_sha256: Option<&'a str>,
-    tables: &'a [String],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    form: Option<&'static str>,
-    policy_version: u64,
-    decision: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parameters: Option<&'a [Option<String>]>,
-}
-
-#[derive(Serialize)]
-struct End<'a> {
-    event: &'static str,
-    time: Time,
-    request_id: RequestId,
-    rows: u64,
-    bytes: u64,
-    duration_ms: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sqlstate: Option<&'a str>,
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "the signature serde asks for"
-)]
-fn is_false(value: &bool) -> bool {
-    !value
-}
-
 /// The line written before the first row leaves.
-pub(super) fn request(record: &AuditRecord<'_>, parameters: bool, sql_bytes_max: usize) -> Vec<u8> {
+pub(super) fn request(
+    line: &mut Vec<u8>,
+    record: &AuditRecord<'_>,
+    parameters: bool,
+    sql_bytes_max: usize,
+) {
     let sql = without_token(record.sql);
     let kept = cut(&sql, sql_bytes_max);
-    let was_cut = kept.len() < sql.len();
-    line(&Request {
-        event: "request",
-        time: Time::now(),
-        request_id: record.request_id,
-        session: record.session,
-        peer: record.peer,
-        application_name: record.application_name.map(|name| cut(name, 256)),
-        login: record.login,
-        user_id: record.user_id,
-        roles: &record.roles,
-        role_sources: record.role_sources.filter(|sources| !sources.is_empty()),
-        superuser: record.superuser,
-        sql: kept,
-        sql_bytes: was_cut.then_some(sql.len()),
-        sql_sha256: was_cut.then(|| sha256(&sql)),
-        final_sql_sha256: record.final_sql_sha256,
-        tables: record.tables,
-        form: record.form,
-        policy_version: record.policy_version,
-        decision: record.decision.word(),
-        reason: record.reason,
-        parameters: parameters.then_some(record.parameters),
-    })
+    let mut line = Line::start(line, "request", record.request_id);
+    line.number("session", record.session);
+    if let Some(peer) = record.peer {
+        line.text("peer", peer);
+    }
+    if let Some(name) = record.application_name {
+        line.text("application_name", cut(name, 256));
+    }
+    line.text("login", record.login);
+    line.text("user_id", record.user_id);
+    line.texts("roles", record.roles.iter().copied());
+    // Which provider gave each role, or which role it was inherited from.
+    if let Some(sources) = record.role_sources.filter(|sources| !sources.is_empty()) {
+        line.value("role_sources", sources);
+    }
+    if record.superuser {
+        line.raw("superuser", "true");
+    }
+    line.text("sql", kept);
+    // Length and hash of the whole text, where it had to be cut.
+    if kept.len() < sql.len() {
+        line.number("sql_bytes", sql.len() as u64);
+        line.text("sql_sha256", &sha256(&sql));
+    }
+    if let Some(hash) = record.final_sql_sha256 {
+        line.text("final_sql_sha256", hash);
+    }
+    line.texts("tables", record.tables.iter().map(String::as_str));
+    if let Some(form) = record.form {
+        line.text("form", form);
+    }
+    line.number("policy_version", record.policy_version);
+    line.text("decision", record.decision.word());
+    if let Some(reason) = record.reason {
+        line.text("reason", reason);
+    }
+    if parameters {
+        line.value("parameters", &record.parameters);
+    }
+    line.end();
 }
 
 /// The line written when a request has ended.
-pub(super) fn outcome(request_id: RequestId, outcome: &Outcome) -> Vec<u8> {
-    line(&End {
-        event: "outcome",
-        time: Time::now(),
-        request_id,
-        rows: outcome.rows,
-        bytes: outcome.bytes,
-        duration_ms: (outcome.duration.as_secs_f64() * 1e6).round() / 1e3,
-        sqlstate: outcome.sqlstate.as_deref(),
-    })
+pub(super) fn outcome(line: &mut Vec<u8>, request_id: RequestId, outcome: &Outcome) {
+    let mut line = Line::start(line, "outcome", request_id);
+    line.number("rows", outcome.rows);
+    line.number("bytes", outcome.bytes);
+    // Milliseconds, with microseconds behind the point.
+    let micros = outcome.duration.as_micros();
+    line.name("duration_ms");
+    line.digits(u64::try_from(micros / 1_000).unwrap_or(u64::MAX));
+    line.out.push(b'.');
+    line.padded((micros % 1_000) as u64, 100);
+    if let Some(sqlstate) = &outcome.sqlstate {
+        line.text("sqlstate", sqlstate);
+    }
+    line.end();
 }
 
-pub(super) fn line(value: &impl Serialize) -> Vec<u8> {
-    // Strings, numbers and lists of them: serialization cannot fail, and JSON escapes line ends.
-    let mut line = Vec::with_capacity(LINE_BYTES);
-    let _never_fails = serde_json::to_writer(&mut line, value);
-    line.push(b'\n');
-    line
+/// One JSON object in one line. Written by hand, because there are two of them for each request, and most of it
+/// is numbers and names that need no formatting.
+pub(super) struct Line<'a> {
+    out: &'a mut Vec<u8>,
 }
 
-/// A moment, UTC, as RFC 3339 writes it, with milliseconds.
-pub(super) struct Time(OffsetDateTime);
+impl<'a> Line<'a> {
+    pub(super) fn start(out: &'a mut Vec<u8>, event: &str, request_id: RequestId) -> Self {
+        out.reserve(LINE_BYTES);
+        let mut line = Self { out };
+        line.out.extend_from_slice(b"{\"event\":\"");
+        line.out.extend_from_slice(event.as_bytes());
+        line.out.extend_from_slice(b"\",\"time\":\"");
+        line.now();
+        line.out.extend_from_slice(b"\",\"request_id\":\"");
+        request_id.write(line.out);
+        line.out.push(b'"');
+        line
+    }
 
-impl Time {
-    pub(super) fn now() -> Self {
-        Self(OffsetDateTime::now_utc())
+    pub(super) fn end(self) {
+        self.out.extend_from_slice(b"}\n");
+    }
+
+    /// One of our own names: nothing in it needs escaping.
+    fn name(&mut self, name: &'static str) {
+        self.out.extend_from_slice(b",\"");
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\":");
+    }
+
+    fn raw(&mut self, name: &'static str, value: &'static str) {
+        self.name(name);
+        self.out.extend_from_slice(value.as_bytes());
+    }
+
+    fn number(&mut self, name: &'static str, value: u64) {
+        self.name(name);
+        self.digits(value);
+    }
+
+    fn digits(&mut self, value: u64) {
+        let mut buffer = itoa::Buffer::new();
+        self.out.extend_from_slice(buffer.format(value).as_bytes());
+    }
+
+    /// With zeros in front: as many digits as `unit` has.
+    fn padded(&mut self, value: u64, mut unit: u64) {
+        while unit > 1 && value < unit {
+            self.out.push(b'0');
+            unit /= 10;
+        }
+        self.digits(value);
+    }
+
+    pub(super) fn text(&mut self, name: &'static str, value: &str) {
+        self.value(name, value);
+    }
+
+    fn texts<'t>(&mut self, name: &'static str, values: impl Iterator<Item = &'t str>) {
+        self.name(name);
+        self.out.push(b'[');
+        for (index, value) in values.enumerate() {
+            if index > 0 {
+                self.out.push(b',');
+            }
+            self.json(value);
+        }
+        self.out.push(b']');
+    }
+
+    pub(super) fn value(&mut self, name: &'static str, value: &(impl Serialize + ?Sized)) {
+        self.name(name);
+        self.json(value);
+    }
+
+    fn json(&mut self, value: &(impl Serialize + ?Sized)) {
+        // Strings and lists of them: serialization cannot fail, and JSON escapes line ends.
+        let _never_fails = serde_json::to_writer(&mut *self.out, value);
+    }
+
+    /// This moment, UTC, as RFC 3339 writes it, with milliseconds.
+    fn now(&mut self) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.unwrap_or_default();
+        self.out.extend_from_slice(&second(now.as_secs()));
+        self.out.push(b'.');
+        self.padded(u64::from(now.subsec_millis()), 100);
+        self.out.push(b'Z');
     }
 }
 
-impl Serialize for Time {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (year, month, day) = self.0.to_calendar_date();
-        let (hour, minute, second, milli) = self.0.to_hms_milli();
-        let month = u8::from(month);
-        serializer.collect_str(&format_args!(
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z"
-        ))
+/// `2026-01-31T23:59:59` of a number of seconds since 1970. The same as last time, as a rule.
+fn second(unix: u64) -> [u8; 19] {
+    thread_local! {
+        static LAST: Cell<(u64, [u8; 19])> = const { Cell::new((u64::MAX, [b'-'; 19])) };
     }
+    let (known, text) = LAST.get();
+    if known == unix {
+        return text;
+    }
+    let mut text = [b'-'; 19];
+    let time = i64::try_from(unix)
+        .ok()
+        .and_then(|unix| OffsetDateTime::from_unix_timestamp(unix).ok())
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let (year, month, day) = time.to_calendar_date();
+    let (hour, minute, second) = time.to_hms();
+    // Exactly so long up to the year 9999, which is where the type ends.
+    let _fits = write!(
+        text.as_mut_slice(),
+        "{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}",
+        u8::from(month)
+    );
+    LAST.set((unix, text));
+    text
 }
 
 fn cut(text: &str, bytes: usize) -> &str {

@@ -15,14 +15,16 @@ pub use admin::AdminRecord;
 pub use record::{AuditRecord, Decision, Outcome, RequestId};
 
 use crate::error::{Fault, FaultKind};
+use std::cell::RefCell;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::oneshot;
-use tokio::sync::oneshot::error::TryRecvError;
-use writer::{Entry, Sink, Writer};
+use writer::{Sink, Ticket, Writer};
+
+/// Of the buffer a line is put together in, what is kept for the next one.
+const LINE_KEPT_BYTES: usize = 16 * 1024;
 
 /// What the operator decided about the audit.
 #[derive(Debug, Clone)]
@@ -104,19 +106,23 @@ impl AuditLog {
         &self,
         record: &AuditRecord<'_>,
     ) -> impl Future<Output = Result<(), Fault>> + Send + use<> {
-        let line = line::request(record, self.parameters, self.sql_bytes_max);
-        let queued = if self.required {
-            Some(self.push(line))
-        } else {
-            self.send_and_forget(line);
-            None
+        let queued = self.push(|line| {
+            line::request(line, record, self.parameters, self.sql_bytes_max);
+        });
+        let queued = match (queued, self.required) {
+            (Some(ticket), true) => Ok(Some(ticket)),
+            (None, true) => Err(unavailable("the queue is full or its writer has ended")),
+            (queued, false) => {
+                self.count_if_dropped(queued);
+                Ok(None)
+            }
         };
         let (writer, wait_max) = (Arc::clone(&self.writer), self.wait_max);
         async move {
-            match queued {
-                None => Ok(()),
-                Some(written) => see_to(&writer, written?, wait_max).await,
-            }
+            let Some(ticket) = queued? else {
+                return Ok(());
+            };
+            see_to(&writer, ticket, wait_max).await
         }
     }
 
@@ -129,24 +135,17 @@ impl AuditLog {
         &self,
         record: &AdminRecord<'_>,
     ) -> impl Future<Output = Result<(), Fault>> + Send + use<> {
-        let written = self.push(admin::admin(record));
+        let queued = self
+            .push(|line| admin::admin(line, record))
+            .ok_or_else(|| unavailable("the queue is full or its writer has ended"));
         let (writer, wait_max) = (Arc::clone(&self.writer), self.wait_max);
-        async move { see_to(&writer, written?, wait_max).await }
-    }
-
-    /// Queues a line that somebody waits for.
-    fn push(&self, line: Vec<u8>) -> Result<Written, Fault> {
-        let (done, written) = oneshot::channel();
-        let done = Some(done);
-        match self.writer.push(Entry { line, done }) {
-            true => Ok(written),
-            false => Err(unavailable("the queue is full or its writer has ended")),
-        }
+        async move { see_to(&writer, queued?, wait_max).await }
     }
 
     /// Writes how a request ended; never waits, and counts what it had to drop.
-    pub fn outcome(&self, request_id: RequestId, outcome: Outcome) {
-        self.send_and_forget(line::outcome(request_id, &outcome));
+    pub fn outcome(&self, request_id: RequestId, outcome: &Outcome) {
+        let queued = self.push(|line| line::outcome(line, request_id, outcome));
+        self.count_if_dropped(queued);
     }
 
     /// Lines that could not be written since the start.
@@ -156,32 +155,26 @@ impl AuditLog {
 
     /// Waits until what is queued now has been written, or failed to be.
     pub async fn flush(&self) {
-        let flushed = async {
-            let mut written = self.push_empty();
-            while written.is_none() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-                written = self.push_empty();
-            }
-            if let Some(written) = written {
-                // Written or not: it was tried, and a failure is in the log.
-                let _tried = see_to(&self.writer, written, self.wait_max).await;
-            }
-        };
-        let _in_time = tokio::time::timeout(self.wait_max, flushed).await;
+        // Written or not: it was tried, and a failure is in the log.
+        let _tried = see_to(&self.writer, self.writer.last(), self.wait_max).await;
     }
 
-    /// A line without anything in it, to learn when those before it are written; `None`: there is no room.
-    fn push_empty(&self) -> Option<Written> {
-        let (done, written) = oneshot::channel();
-        let entry = Entry {
-            line: Vec::new(),
-            done: Some(done),
-        };
-        self.writer.push(entry).then_some(written)
+    /// Queues a line; `None`: it does not fit.
+    fn push(&self, write: impl FnOnce(&mut Vec<u8>)) -> Option<Ticket> {
+        thread_local! {
+            static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        }
+        LINE.with_borrow_mut(|line| {
+            line.clear();
+            write(line);
+            let ticket = self.writer.push(line);
+            line.shrink_to(LINE_KEPT_BYTES);
+            ticket
+        })
     }
 
-    fn send_and_forget(&self, line: Vec<u8>) {
-        if !self.writer.push(Entry { line, done: None })
+    fn count_if_dropped(&self, queued: Option<Ticket>) {
+        if queued.is_none()
             && self
                 .writer
                 .lost()
@@ -199,26 +192,19 @@ impl Drop for AuditLog {
     }
 }
 
-type Written = oneshot::Receiver<Result<(), std::io::ErrorKind>>;
-
 /// Has a queued line written: here if that can be done at once, else by the thread, within `wait_max`.
-async fn see_to(writer: &Writer, mut written: Written, wait_max: Duration) -> Result<(), Fault> {
-    let mut result = written.try_recv();
-    if result == Err(TryRecvError::Empty) {
+async fn see_to(writer: &Writer, ticket: Ticket, wait_max: Duration) -> Result<(), Fault> {
+    let mut result = writer.result(ticket);
+    if result.is_none() {
         writer.write_here();
-        result = written.try_recv();
+        result = writer.result(ticket);
     }
     let result = match result {
-        Ok(result) => result,
-        Err(TryRecvError::Closed) => return Err(unavailable("the audit's writer has ended")),
-        Err(TryRecvError::Empty) => {
-            writer.ring();
-            match tokio::time::timeout(wait_max, written).await {
-                Ok(Ok(result)) => result,
-                Ok(Err(_)) => return Err(unavailable("the audit's writer has ended")),
-                Err(_) => return Err(unavailable("the audit was not written in time")),
-            }
-        }
+        Some(result) => result,
+        None => match tokio::time::timeout(wait_max, writer.wait(ticket)).await {
+            Ok(result) => result,
+            Err(_) => return Err(unavailable("the audit was not written in time")),
+        },
     };
     result.map_err(|kind| {
         let cause = format!("the audit cannot be written: {kind}");

@@ -28,7 +28,7 @@ fn record(sql: &str) -> AuditRecord<'_> {
     AuditRecord {
         request_id: RequestId::next(),
         session: 7,
-        peer: Some("127.0.0.1:9".parse().unwrap()),
+        peer: Some("127.0.0.1:9"),
         application_name: None,
         login: "n8n",
         user_id: "bob",
@@ -44,6 +44,17 @@ fn record(sql: &str) -> AuditRecord<'_> {
         reason: None,
         parameters: &*PARAMETERS,
     }
+}
+
+fn written(record: &AuditRecord<'_>, parameters: bool, sql_bytes_max: usize) -> String {
+    let mut line = Vec::new();
+    line::request(&mut line, record, parameters, sql_bytes_max);
+    String::from_utf8(line).unwrap()
+}
+
+/// Longer than a changed name of the file may go unnoticed.
+async fn let_it_look_again() {
+    tokio::time::sleep(Duration::from_millis(5)).await;
 }
 
 fn lines(path: &std::path::Path) -> Vec<Value> {
@@ -65,7 +76,7 @@ async fn a_request_and_its_outcome_share_an_id() {
     assert_eq!(lines_before_the_first_row.len(), 1);
     log.outcome(
         id,
-        Outcome {
+        &Outcome {
             rows: 2,
             bytes: 30,
             duration: Duration::from_micros(1_500),
@@ -98,9 +109,7 @@ async fn a_request_and_its_outcome_share_an_id() {
 
 #[test]
 fn parameters_are_written_only_if_asked_and_tokens_never() {
-    let line = |sql: &str, parameters| {
-        String::from_utf8(line::request(&record(sql), parameters, 1_000)).unwrap()
-    };
+    let line = |sql: &str, parameters| written(&record(sql), parameters, 1_000);
     assert!(!line("SELECT 1", false).contains("s3cret"));
     assert!(line("SELECT 1", true).contains(r#""parameters":["s3cret",null]"#));
     let line = line(
@@ -116,7 +125,7 @@ fn parameters_are_written_only_if_asked_and_tokens_never() {
 #[test]
 fn a_long_text_is_cut_between_characters_and_known_by_length_and_hash() {
     let sql = format!("{}ü rest", "x".repeat(19));
-    let line: Value = serde_json::from_slice(&line::request(&record(&sql), false, 20)).unwrap();
+    let line: Value = serde_json::from_str(&written(&record(&sql), false, 20)).unwrap();
     assert_eq!(line["sql"], "x".repeat(19));
     assert_eq!(line["sql_bytes"], 26);
     assert_eq!(line["sql_sha256"].as_str().unwrap().len(), 64);
@@ -132,7 +141,7 @@ async fn a_full_disk_refuses_and_says_so() {
         "{}",
         fault.cause
     );
-    log.outcome(RequestId::next(), Outcome::default());
+    log.outcome(RequestId::next(), &Outcome::default());
     log.flush().await;
     assert_eq!(log.lost(), 2);
 }
@@ -157,10 +166,12 @@ async fn a_renamed_or_removed_file_is_opened_anew() {
     log.record(&record("first")).await.unwrap();
     let rotated = folder.path().join("audit.jsonl.1");
     std::fs::rename(&path, &rotated).unwrap();
+    let_it_look_again().await;
     log.record(&record("second")).await.unwrap();
     assert_eq!(lines(&rotated)[0]["sql"], "first");
     assert_eq!(lines(&path)[0]["sql"], "second");
     std::fs::remove_file(&path).unwrap();
+    let_it_look_again().await;
     log.record(&record("third")).await.unwrap();
     assert_eq!(lines(&path)[0]["sql"], "third");
 }
@@ -172,8 +183,10 @@ async fn a_folder_that_went_away_refuses_until_it_is_back() {
     std::fs::create_dir(&inner).unwrap();
     let log = AuditLog::open(settings(Some(inner.join("a")))).unwrap();
     std::fs::remove_dir_all(&inner).unwrap();
+    let_it_look_again().await;
     assert!(log.record(&record("x")).await.is_err());
     std::fs::create_dir(&inner).unwrap();
+    let_it_look_again().await;
     log.record(&record("y")).await.unwrap();
 }
 
@@ -218,15 +231,15 @@ async fn a_slow_sink_fills_the_queue_and_then_refuses_and_batches() {
     )
     .unwrap();
     let closed = sink.gate.lock().unwrap();
-    log.outcome(RequestId::next(), Outcome::default());
+    log.outcome(RequestId::next(), &Outcome::default());
     while log.writer.queued() > 0 {
         std::thread::yield_now(); // until the writer hangs in its write
     }
     for _ in 0..4 {
-        log.outcome(RequestId::next(), Outcome::default());
+        log.outcome(RequestId::next(), &Outcome::default());
     }
     assert_eq!(log.lost(), 0);
-    log.outcome(RequestId::next(), Outcome::default());
+    log.outcome(RequestId::next(), &Outcome::default());
     assert_eq!(log.lost(), 1, "the queue holds four");
     drop(closed);
     log.flush().await;
@@ -280,4 +293,52 @@ async fn after_a_torn_write_the_next_line_starts_on_its_own() {
     assert_eq!(torn.len(), 5);
     let whole: Value = serde_json::from_str(whole).unwrap();
     assert_eq!(whole["sql"], "whole");
+}
+
+#[test]
+fn a_line_is_json_whatever_is_in_it() {
+    let nasty = "a\"b\\c\u{1}\n\u{2028}é\u{7f}";
+    let mut record = record(nasty);
+    record.login = nasty;
+    record.user_id = nasty;
+    record.application_name = Some(nasty);
+    record.roles = vec![nasty, nasty];
+    record.superuser = true;
+    record.reason = Some("slug");
+    let tables = [nasty.to_owned()];
+    record.tables = &tables;
+    let line = written(&record, true, 1_000);
+    assert_eq!(line.matches('\n').count(), 1);
+    let read: Value = serde_json::from_str(&line).unwrap();
+    for name in ["sql", "login", "user_id", "application_name"] {
+        assert_eq!(read[name], nasty, "{name}");
+    }
+    assert_eq!(read["roles"], serde_json::json!([nasty, nasty]));
+    assert_eq!(read["tables"], serde_json::json!([nasty]));
+    assert_eq!(read["superuser"], true);
+    assert_eq!(read["session"], 7);
+    let time = read["time"].as_str().unwrap();
+    let format = &time::format_description::well_known::Rfc3339;
+    let time = time::OffsetDateTime::parse(time, format).unwrap();
+    let age = time::OffsetDateTime::now_utc() - time;
+    assert!(age.whole_seconds().abs() < 60, "{age}");
+}
+
+#[test]
+fn a_duration_has_milliseconds_and_microseconds() {
+    for (micros, shown) in [
+        (0, 0.0),
+        (7, 0.007),
+        (1_042, 1.042),
+        (3_600_000_999, 3_600_000.999),
+    ] {
+        let outcome = Outcome {
+            duration: Duration::from_micros(micros),
+            ..Outcome::default()
+        };
+        let mut line = Vec::new();
+        line::outcome(&mut line, RequestId::next(), &outcome);
+        let read: Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!(read["duration_ms"], shown);
+    }
 }

@@ -5,27 +5,29 @@
 //! when the sink is not a plain file, is busy, or was slow: a caller never blocks behind another one, and a sink that
 //! hangs holds up one worker thread at most.
 
+use std::collections::VecDeque;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::oneshot;
+use tokio::sync::Notify;
 
-/// Most lines in one write.
-const BATCH_MAX: usize = 1_024;
 /// How long a line that nobody waits for may stay in the queue.
 const LINGER: Duration = Duration::from_millis(10);
 /// A write that took longer shows a sink that callers had better not write to themselves.
 const SLOW: Duration = Duration::from_millis(5);
+/// How often the file's name is looked at: a line written so shortly after a rotation went to the file
+/// it would have gone to shortly before.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// Failed writes remembered, for those that have not asked yet.
+const FAILURES_MAX: usize = 64;
 
-/// One line, and who waits for it.
-pub(super) struct Entry {
-    pub(super) line: Vec<u8>,
-    pub(super) done: Option<oneshot::Sender<Result<(), ErrorKind>>>,
-}
+/// A line's number in the order they were queued.
+pub(super) type Ticket = u64;
 
 /// Where lines go.
 pub(super) enum Sink {
@@ -97,6 +99,10 @@ pub(super) struct Writer {
     waiting: Mutex<Waiting>,
     /// Rings for the thread.
     bell: Condvar,
+    /// Rings after each write, for the callers that wait for the thread ...
+    written: Notify,
+    /// ... and how many those are.
+    callers: AtomicUsize,
     output: Mutex<Output>,
     queue_max: usize,
     /// Whether callers may write themselves.
@@ -109,7 +115,18 @@ pub(super) struct Writer {
 
 #[derive(Default)]
 struct Waiting {
-    entries: Vec<Entry>,
+    /// Whole lines.
+    bytes: Vec<u8>,
+    /// How many.
+    lines: usize,
+    /// The last line queued.
+    queued: Ticket,
+    /// The last line of the last write.
+    tried: Ticket,
+    /// The first and last lines of writes that failed, in order.
+    failed: VecDeque<(Ticket, Ticket, ErrorKind)>,
+    /// Up to here failures are not remembered: those lines count as failed.
+    forgotten: Ticket,
     /// The thread sleeps until there is a line.
     idle: bool,
     /// Somebody waits for the thread.
@@ -118,11 +135,39 @@ struct Waiting {
     closed: bool,
 }
 
+impl Waiting {
+    fn tried(&mut self, last: Ticket, result: Result<(), ErrorKind>) {
+        let first = std::mem::replace(&mut self.tried, last) + 1;
+        if let Err(kind) = result {
+            self.failed.push_back((first, last, kind));
+            if self.failed.len() > FAILURES_MAX
+                && let Some((_, last, _)) = self.failed.pop_front()
+            {
+                self.forgotten = last;
+            }
+        }
+    }
+
+    fn result(&self, ticket: Ticket) -> Option<Result<(), ErrorKind>> {
+        if ticket > self.tried {
+            return None;
+        }
+        if ticket <= self.forgotten {
+            return Some(Err(ErrorKind::Other));
+        }
+        let of_it =
+            |(first, last, _): &&(Ticket, Ticket, ErrorKind)| (first..=last).contains(&&ticket);
+        let failure = self.failed.iter().find(of_it);
+        Some(failure.map_or(Ok(()), |(_, _, kind)| Err(*kind)))
+    }
+}
+
 struct Output {
     sink: Sink,
+    /// When the file's name was looked at last.
+    looked: Instant,
     /// A write that failed half-way left the start of a line behind.
     torn: bool,
-    batch: Vec<Entry>,
     bytes: Vec<u8>,
 }
 
@@ -134,10 +179,12 @@ impl Writer {
             here: threads > 1 && sink.is_plain_file(),
             waiting: Mutex::default(),
             bell: Condvar::new(),
+            written: Notify::new(),
+            callers: AtomicUsize::new(0),
             output: Mutex::new(Output {
                 sink,
+                looked: Instant::now(),
                 torn: false,
-                batch: Vec::new(),
                 bytes: Vec::new(),
             }),
             queue_max: queue_max.max(1),
@@ -153,7 +200,12 @@ impl Writer {
     /// How many lines wait.
     #[cfg(test)]
     pub(super) fn queued(&self) -> usize {
-        self.waiting().entries.len()
+        self.waiting().lines
+    }
+
+    /// The line queued last.
+    pub(super) fn last(&self) -> Ticket {
+        self.waiting().queued
     }
 
     /// Lines that could not be written or did not fit the queue.
@@ -161,22 +213,30 @@ impl Writer {
         &self.lost
     }
 
-    /// Queues a line; false when the queue is full or closed.
-    pub(super) fn push(&self, entry: Entry) -> bool {
+    /// Queues a line; `None` when the queue is full or closed.
+    pub(super) fn push(&self, line: &[u8]) -> Option<Ticket> {
         let mut waiting = self.waiting();
-        if waiting.closed || waiting.entries.len() >= self.queue_max {
-            return false;
+        if waiting.closed || waiting.lines >= self.queue_max {
+            return None;
         }
-        waiting.entries.push(entry);
+        waiting.bytes.extend_from_slice(line);
+        waiting.lines += 1;
+        waiting.queued += 1;
+        let ticket = waiting.queued;
         let idle = std::mem::replace(&mut waiting.idle, false);
         // A long pipeline queues many lines before it waits for the first.
-        let filling = !waiting.urgent && waiting.entries.len() > self.queue_max / 2;
+        let filling = !waiting.urgent && waiting.lines > self.queue_max / 2;
         waiting.urgent |= filling;
         drop(waiting);
         if idle || filling {
             self.bell.notify_one();
         }
-        true
+        Some(ticket)
+    }
+
+    /// How a line's write went, if it was tried.
+    pub(super) fn result(&self, ticket: Ticket) -> Option<Result<(), ErrorKind>> {
+        self.waiting().result(ticket)
     }
 
     /// Writes what is queued, if that can be done at once.
@@ -189,10 +249,20 @@ impl Writer {
         }
     }
 
-    /// Has the thread write what is queued.
-    pub(super) fn ring(&self) {
+    /// Has the thread write what is queued, and waits for this line.
+    pub(super) async fn wait(&self, ticket: Ticket) -> Result<(), ErrorKind> {
+        let _waits = Waits::new(&self.callers);
         self.waiting().urgent = true;
         self.bell.notify_one();
+        loop {
+            let mut written = pin!(self.written.notified());
+            // From here on no ring is missed.
+            written.as_mut().enable();
+            if let Some(result) = self.result(ticket) {
+                return result;
+            }
+            written.await;
+        }
     }
 
     /// What is queued is still written; then the thread ends.
@@ -210,7 +280,7 @@ impl Writer {
         };
         loop {
             let mut waiting = self.waiting();
-            while waiting.entries.is_empty() && !waiting.closed {
+            while waiting.lines == 0 && !waiting.closed {
                 waiting.idle = true;
                 waiting.urgent = false;
                 waiting = self
@@ -219,7 +289,7 @@ impl Writer {
                     .unwrap_or_else(PoisonError::into_inner);
             }
             waiting.idle = false;
-            if waiting.entries.is_empty() {
+            if waiting.lines == 0 {
                 return;
             }
             waiting = wait(waiting, LINGER);
@@ -234,49 +304,93 @@ impl Writer {
     fn write(&self, output: &mut Output) {
         let Output {
             sink,
+            looked,
             torn,
-            batch,
             bytes,
         } = output;
         let mut waiting = self.waiting();
-        let count = waiting.entries.len().min(BATCH_MAX);
-        batch.extend(waiting.entries.drain(..count));
-        drop(waiting);
-        if batch.is_empty() {
+        let lines = std::mem::take(&mut waiting.lines);
+        if lines == 0 {
             return;
         }
         bytes.clear();
+        std::mem::swap(bytes, &mut waiting.bytes);
+        let last = waiting.queued;
+        drop(waiting);
         let started = Instant::now();
-        let rotated = sink.follow_rotation();
-        if *torn && !matches!(rotated, Ok(true)) {
-            bytes.push(b'\n');
+        let mut rotated = Ok(false);
+        if *torn || started.duration_since(*looked) >= LOOK_EVERY {
+            rotated = sink.follow_rotation();
+            *looked = started;
         }
-        batch
-            .iter()
-            .for_each(|entry| bytes.extend_from_slice(&entry.line));
-        let result = match (rotated, bytes.is_empty()) {
-            (Ok(_), true) => Ok(()),
-            (Ok(_), false) => sink.write(bytes).map_err(|error| error.kind()),
-            (Err(error), _) => Err(error.kind()),
-        };
+        if *torn && !matches!(rotated, Ok(true)) {
+            bytes.insert(0, b'\n');
+        }
+        let result = rotated
+            .and_then(|_| sink.write(bytes))
+            .map_err(|error| error.kind());
         self.quick
             .store(started.elapsed() < SLOW, Ordering::Relaxed);
         if let Err(kind) = result {
             if !*torn {
                 tracing::error!(%kind, "the audit cannot be written");
             }
-            let lines = batch.iter().filter(|entry| !entry.line.is_empty()).count();
             self.lost.fetch_add(lines as u64, Ordering::Relaxed);
         } else if *torn {
             tracing::info!("the audit can be written again");
         }
         *torn = result.is_err();
-        for entry in batch.drain(..) {
-            if let Some(done) = entry.done {
-                // Whoever waited may have given up.
-                let _gone = done.send(result);
-            }
+        self.waiting().tried(last, result);
+        // A caller counts itself before it looks whether its line was tried.
+        if self.callers.load(Ordering::SeqCst) > 0 {
+            self.written.notify_waiters();
         }
         bytes.shrink_to(1 << 20);
+    }
+}
+
+/// A caller that waits for the thread.
+struct Waits<'a>(&'a AtomicUsize);
+
+impl<'a> Waits<'a> {
+    fn new(callers: &'a AtomicUsize) -> Self {
+        callers.fetch_add(1, Ordering::SeqCst);
+        Self(callers)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_line_learns_how_its_own_write_went() {
+        let mut waiting = Waiting::default();
+        waiting.tried(3, Ok(()));
+        waiting.tried(5, Err(ErrorKind::StorageFull));
+        waiting.tried(6, Ok(()));
+        let full = Some(Err(ErrorKind::StorageFull));
+        let expected = [Some(Ok(())), Some(Ok(())), full, full, Some(Ok(())), None];
+        let results: Vec<_> = (2..=7).map(|ticket| waiting.result(ticket)).collect();
+        assert_eq!(results, expected);
+    }
+
+    #[test]
+    fn what_is_forgotten_counts_as_failed() {
+        let mut waiting = Waiting::default();
+        for line in 1..=u64::try_from(FAILURES_MAX).unwrap() + 1 {
+            waiting.tried(2 * line - 1, Ok(()));
+            waiting.tried(2 * line, Err(ErrorKind::StorageFull));
+        }
+        assert_eq!(waiting.result(1), Some(Err(ErrorKind::Other)));
+        assert_eq!(waiting.result(2), Some(Err(ErrorKind::Other)));
+        assert_eq!(waiting.result(3), Some(Ok(())));
+        assert_eq!(waiting.result(4), Some(Err(ErrorKind::StorageFull)));
     }
 }

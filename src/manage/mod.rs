@@ -201,7 +201,7 @@ impl Manager {
             duration: started.elapsed(),
             sqlstate,
         };
-        self.audit.outcome(by.request_id, outcome);
+        self.audit.outcome(by.request_id, &outcome);
         committed.map(|()| done)
     }
 

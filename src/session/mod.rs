@@ -33,6 +33,7 @@ use crate::upstream::{CancelSlot, Gate, Lease, Script};
 use extended::{Portal, Prepared};
 use pipeline::OpenRequest;
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -122,6 +123,7 @@ impl Session {
 
     /// Talks until the client leaves, breaks the protocol, or `shutdown` says so between two pipelines.
     pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
+        let mut stopped = pin!(stopped(&mut shutdown));
         let ended = loop {
             match self.serve_buffered().await {
                 Ok(()) => {}
@@ -133,7 +135,7 @@ impl Session {
                     Ok(()) => {}
                     Err(ended) => break ended,
                 },
-                () = stopped(&mut shutdown), if self.lease.is_none() => {
+                () = &mut stopped, if self.lease.is_none() => {
                     break Ended::Fatal(Told::shutting_down());
                 }
             }

@@ -111,6 +111,7 @@ impl Session {
         self.standing_fresh = false;
         let gate = all(std::mem::take(&mut self.gates));
         let first = self.open.first().map(|request| request.id);
+        let started = self.open.first().map(|request| request.started);
         let limits = self.gateway.limits();
         let failure = match &mut self.lease {
             None => match gate {
@@ -124,7 +125,9 @@ impl Session {
                     client_write: Duration::from_millis(limits.client_write_ms_max),
                     statement_ms_max: limits.statement_ms_max,
                 };
-                let end = relay(lease, &mut self.script, &mut self.client, gate, &bounds).await;
+                let started = started.unwrap_or_else(Instant::now);
+                let (script, client) = (&mut self.script, &mut self.client);
+                let end = relay(lease, script, client, gate, &bounds, started).await;
                 if end.client_gone {
                     self.close_requests(Some("57014"));
                     return Err(Ended::Left);

@@ -8,7 +8,7 @@ use crate::audit::RequestId;
 use crate::error::{Error, Reason, Refusal};
 use crate::gateway::{Asked, Decided, Known, Standing};
 use crate::sql::statement::{Statement, StatementKind};
-use crate::sql::{self, INTEGER_OID, Rewrite};
+use crate::sql::{self, Rewrite};
 use crate::upstream::Binding;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -86,8 +86,7 @@ impl Session {
         let settings = decided.standing.settings();
         let script = &mut self.script;
         lease.become_principal(script, settings, self.settings.output())?;
-        let types: Arc<[u32]> = decided.values.iter().map(|_| INTEGER_OID).collect();
-        let name = lease.prepare(script, query, &types, keep)?;
+        let name = lease.prepare(script, query, &decided.rewrite.types, keep)?;
         let binding = Binding::of_integers(&decided.values);
         lease.bind(script, "", name, query, settings, &binding, false)?;
         lease.describe_portal(script, "")?;

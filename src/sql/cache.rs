@@ -20,16 +20,19 @@ pub struct Rewrite {
     pub text_sha256: String,
     /// For the audit: the tables it reads, `schema.name`.
     pub tables: Vec<String>,
+    /// The parameter types it was admitted with.
+    pub types: Arc<[u32]>,
     uses: AtomicU64,
 }
 
 impl Rewrite {
-    fn new(query: VerifiedQuery) -> Self {
+    fn new(query: VerifiedQuery, types: &[u32]) -> Self {
         let digest = Sha256::digest(query.text().as_bytes());
         Self {
             text_sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
             tables: query.relations().iter().map(ToString::to_string).collect(),
             query,
+            types: types.into(),
             uses: AtomicU64::new(0),
         }
     }
@@ -158,7 +161,7 @@ impl Rewrites {
             open_allowed: self.open_allowed,
             parameter_types: types.to_vec(),
         };
-        let rewrite = Arc::new(Rewrite::new(admit(text, grants, &options)?));
+        let rewrite = Arc::new(Rewrite::new(admit(text, grants, &options)?, types));
         let key = Key {
             text: text.into(),
             types: types.into(),

@@ -57,12 +57,20 @@ pub struct CancelSlot {
 impl CancelSlot {
     /// The session now works on this backend.
     pub(super) async fn occupy(&self, target: &Arc<Target>, key: CancelKey) {
-        *self.current.lock().await = Some((Arc::clone(target), key));
+        self.set(Some((Arc::clone(target), key))).await;
     }
 
     /// The session is done with its backend; waits while a cancel for it is under way.
     pub async fn vacate(&self) {
-        *self.current.lock().await = None;
+        self.set(None).await;
+    }
+
+    async fn set(&self, backend: Option<(Arc<Target>, CancelKey)>) {
+        // As a rule nobody cancels.
+        match self.current.try_lock() {
+            Ok(mut current) => *current = backend,
+            Err(_) => *self.current.lock().await = backend,
+        }
     }
 
     /// Cancels what the session runs now, if anything.

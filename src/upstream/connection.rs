@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::time::Sleep;
 
 /// How long a connection that is given up keeps its place in the pool while the database does not end it.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(10);
@@ -65,6 +66,9 @@ pub struct Connection {
     pub(super) principal: Option<Arc<PrincipalSettings>>,
     /// The output settings in force in the open transaction, beyond the pool's defaults.
     pub(super) settings: Vec<(Setting, String)>,
+    /// The relay's alarm clock, kept set between relays: to set one costs more than to look at it too early now
+    /// and then.
+    pub(super) alarm: Option<Pin<Box<Sleep>>>,
 }
 
 impl Connection {
@@ -94,6 +98,7 @@ impl Connection {
             broken: false,
             principal: None,
             settings: Vec::new(),
+            alarm: None,
         })
     }
 

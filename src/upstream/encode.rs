@@ -47,10 +47,11 @@ impl Binding {
 
     /// Whole numbers as text, and a result in text.
     pub fn of_integers(values: &[u32]) -> Self {
-        let mut parameters = Vec::new();
+        // At most ten digits each, behind four bytes of length.
+        let mut parameters = Vec::with_capacity(14 * values.len());
+        let mut digits = itoa::Buffer::new();
         for value in values {
-            let digits = value.to_string();
-            // At most ten digits.
+            let digits = digits.format(*value);
             let length = i32::try_from(digits.len()).unwrap_or(0);
             parameters.extend_from_slice(&length.to_be_bytes());
             parameters.extend_from_slice(digits.as_bytes());

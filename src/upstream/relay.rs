@@ -32,6 +32,8 @@ const GATHER_BYTES: usize = 64 * 1024;
 const GATHER_MOST: Duration = Duration::from_millis(1);
 /// If nothing stands behind the gate yet, it is looked at after this long.
 const GATE_LATEST: Duration = Duration::from_millis(100);
+/// How often a silent database is looked at. Between looks no time is taken: that would be done for every read.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Must be `Ok` before any byte of the answer leaves; runs while the database works.
 pub type Gate<'a> = Pin<Box<dyn Future<Output = Result<(), Fault>> + Send + 'a>>;
@@ -84,18 +86,19 @@ pub struct RelayEnd {
     pub client_gone: bool,
 }
 
-/// Runs the script to its end.
+/// Runs the script to its end. `started` = now, or a moment ago.
 pub async fn relay<D: Downstream>(
     connection: &mut Connection,
     script: &mut Script,
     downstream: &mut D,
     gate: Option<Gate<'_>>,
     bounds: &Bounds,
+    started: Instant,
 ) -> RelayEnd {
     let mark = downstream.out().len();
-    let started = Instant::now();
     let mut relay = Relay {
         started,
+        gate_due: false,
         gathering: None,
         connection,
         script,
@@ -108,8 +111,8 @@ pub async fn relay<D: Downstream>(
         failure: None,
         cancelling: None,
         send_deadline: None,
-        silence: None,
         heard: started,
+        heard_since: false,
     };
     let end = std::future::poll_fn(|cx| relay.poll(cx)).await;
     connection.trim();
@@ -131,9 +134,13 @@ pub(super) struct Relay<'a, 'g, D> {
     pub(super) failure: Option<Failure>,
     pub(super) cancelling: Option<Pin<Box<dyn Future<Output = bool> + Send>>>,
     pub(super) send_deadline: Option<Pin<Box<Sleep>>>,
-    pub(super) silence: Option<Pin<Box<Sleep>>>,
+    /// When the database said something last, as of the last look ...
     pub(super) heard: Instant,
+    /// ... and whether it has since.
+    pub(super) heard_since: bool,
     pub(super) started: Instant,
+    /// [`GATE_LATEST`] is over.
+    pub(super) gate_due: bool,
     pub(super) gathering: Option<Pin<Box<Sleep>>>,
 }
 
@@ -154,7 +161,7 @@ impl<D: Downstream> Relay<'_, '_, D> {
         loop {
             let cancelling = self.poll_cancelling(cx).is_pending();
             self.poll_write(cx);
-            let early = self.gate.is_some() && self.started.elapsed() < GATE_LATEST;
+            let early = self.gate.is_some() && !self.gate_due;
             let taken = self.take();
             if self.poll_gate(&taken, early, cx) {
                 continue;
@@ -293,7 +300,7 @@ impl<D: Downstream> Relay<'_, '_, D> {
         // The future holds nothing but the two references, so dropping it loses nothing.
         let read = pin!(stream.read_buf(inbound)).poll(cx);
         if let Poll::Ready(Ok(1..)) = read {
-            self.heard = Instant::now();
+            self.heard_since = true;
         }
         read
     }
@@ -365,19 +372,29 @@ impl<D: Downstream> Relay<'_, '_, D> {
                 (false, 0) => return Poll::Pending,
                 (false, _) => self.heard + limit,
             };
-            let silence = self
-                .silence
-                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
-            if silence.as_mut().poll(cx).is_pending() {
+            let alarm = self.connection.alarm.get_or_insert_with(|| {
+                let look = until.min(self.started + LOOK_EVERY);
+                Box::pin(tokio::time::sleep_until(look))
+            });
+            // It may still be set to what an earlier relay wanted: sooner does no harm.
+            if alarm.deadline() > until {
+                alarm.as_mut().reset(until);
+            }
+            if alarm.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            self.silence = None;
-            if early {
+            let now = Instant::now();
+            if std::mem::take(&mut self.heard_since) {
+                self.heard = now;
+            }
+            alarm.as_mut().reset(until.max(now).min(now + LOOK_EVERY));
+            if early && now >= until {
                 // Time to look at the gate: once round.
+                self.gate_due = true;
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if until <= Instant::now() {
+            if !early && now >= self.heard + limit {
                 let cause = "the database does not answer";
                 return Poll::Ready(self.lost(Fault::because(FaultKind::UpstreamTimeout, cause)));
             }

@@ -274,7 +274,7 @@ impl Door {
         }
         let facts = SessionFacts {
             number: self.sessions.fetch_add(1, Ordering::Relaxed),
-            peer,
+            peer: peer.to_string().into(),
             application_name: opening.application_name,
         };
         Ok((caller, settings, facts))

@@ -70,7 +70,9 @@ impl Workers {
 impl Worker {
     fn start(number: usize, readers: usize) -> std::io::Result<Self> {
         let runtime = Builder::new_current_thread()
-            .enable_all()
+            // Not signals and child processes, which would be looked after in each turn.
+            .enable_io()
+            .enable_time()
             // Its blocking threads read SQL.
             .thread_name(format!("sql-{number}"))
             .thread_stack_size(STACK_BYTES)
