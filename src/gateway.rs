@@ -7,12 +7,14 @@
 //! finish:  how it ended
 //! ```
 
-use crate::audit::{AuditLog, AuditRecord, Decision, Outcome, RequestId};
+use crate::audit::{AuditLog, AuditRecord, Decision, Outcome};
+pub use crate::audit::{LoginRefused, RequestId};
 use crate::error::{Error, Fault, FaultKind, Reason, Refusal};
 use crate::identity::{Authenticator, Caller, Principal};
 use crate::limits::Limits;
 use crate::policy::{self, Grants, Policy, PolicyVersion, PrincipalSettings};
 use crate::provider::Resolver;
+pub use crate::sql::STACK_BYTES;
 use crate::sql::statement::{self, Statement, StatementKind};
 use crate::sql::{Form, Rewrite, Rewrites};
 pub use crate::upstream::Registration;
@@ -413,6 +415,11 @@ impl Gateway {
             reason: None,
             parameters: &[],
         }
+    }
+
+    /// The audit's line for a login that was refused.
+    pub fn login_refused(&self, refused: &LoginRefused<'_>) {
+        self.parts.audit.login_refused(refused);
     }
 
     /// How a request ended.

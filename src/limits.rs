@@ -33,6 +33,8 @@ pub struct Limits {
     pub portals_per_session_max: usize,
     /// Most simultaneous client connections.
     pub clients_max: usize,
+    /// Most connections beyond `clients_max`, which are served only if they bring a cancel request.
+    pub cancels_max: usize,
     /// Threads that serve clients; 0 = half as many as there are processors. SQL that was not seen before is read on
     /// others.
     pub worker_threads: usize,
@@ -49,6 +51,9 @@ pub struct Limits {
     pub result_bytes_max: u64,
     /// `statement_timeout` of the upstream session, in milliseconds.
     pub statement_ms_max: u64,
+    /// How long a database that says nothing is waited for beyond `statement_ms_max`, in milliseconds; then the
+    /// statement ends as if the connection were lost.
+    pub grace_ms_max: u64,
     /// `lock_timeout` of the upstream session, in milliseconds.
     pub lock_ms_max: u64,
     /// Rewrites kept in the cache.
@@ -77,6 +82,7 @@ impl Default for Limits {
             statements_per_session_max: 1_000,
             portals_per_session_max: 100,
             clients_max: 5_000,
+            cancels_max: 16,
             worker_threads: 0,
             login_ms_max: 15_000,
             idle_in_transaction_ms_max: 300_000,
@@ -84,6 +90,7 @@ impl Default for Limits {
             rows_max: 0,
             result_bytes_max: 0,
             statement_ms_max: 60_000,
+            grace_ms_max: 10_000,
             lock_ms_max: 5_000,
             rewrites_max: 10_000,
             prepared_per_connection_max: 500,

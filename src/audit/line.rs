@@ -1,6 +1,6 @@
 //! A record as one JSON line.
 
-use super::{AuditRecord, Outcome, RequestId};
+use super::{AuditRecord, LoginRefused, Outcome, RequestId};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::cell::Cell;
@@ -10,6 +10,8 @@ use time::OffsetDateTime;
 
 /// A usual line fits.
 const LINE_BYTES: usize = 768;
+/// What is kept of a name the client sent.
+const NAME_BYTES_MAX: usize = 256;
 
 /// The line written before the first row leaves.
 pub(super) fn request(
@@ -26,7 +28,7 @@ pub(super) fn request(
         line.text("peer", peer);
     }
     if let Some(name) = record.application_name {
-        line.text("application_name", cut(name, 256));
+        line.text("application_name", cut(name, NAME_BYTES_MAX));
     }
     line.text("login", record.login);
     line.text("user_id", record.user_id);
@@ -59,6 +61,26 @@ pub(super) fn request(
     if parameters {
         line.value("parameters", &record.parameters);
     }
+    line.end();
+}
+
+/// The line of a login that was refused.
+pub(super) fn login_refused(line: &mut Vec<u8>, refused: &LoginRefused<'_>) {
+    let mut line = Line::start(line, "login", refused.request_id);
+    line.text("peer", refused.peer);
+    let sent = [
+        ("application_name", refused.application_name),
+        ("login", Some(refused.login)),
+        ("user_id", refused.user_id),
+        ("database", refused.database),
+    ];
+    for (name, value) in sent {
+        if let Some(value) = value {
+            line.text(name, cut(value, NAME_BYTES_MAX));
+        }
+    }
+    line.text("decision", "refuse");
+    line.text("reason", refused.reason);
     line.end();
 }
 

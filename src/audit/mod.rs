@@ -12,7 +12,7 @@ mod tests;
 mod writer;
 
 pub use admin::AdminRecord;
-pub use record::{AuditRecord, Decision, Outcome, RequestId};
+pub use record::{AuditRecord, Decision, LoginRefused, Outcome, RequestId};
 
 use crate::error::{Fault, FaultKind};
 use std::cell::RefCell;
@@ -145,6 +145,12 @@ impl AuditLog {
     /// Writes how a request ended; never waits, and counts what it had to drop.
     pub fn outcome(&self, request_id: RequestId, outcome: &Outcome) {
         let queued = self.push(|line| line::outcome(line, request_id, outcome));
+        self.count_if_dropped(queued);
+    }
+
+    /// Writes that a login was refused; never waits, and counts what it had to drop.
+    pub fn login_refused(&self, refused: &LoginRefused<'_>) {
+        let queued = self.push(|line| line::login_refused(line, refused));
         self.count_if_dropped(queued);
     }
 

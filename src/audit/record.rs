@@ -116,6 +116,25 @@ pub struct AuditRecord<'a> {
     pub parameters: &'a [Option<String>],
 }
 
+/// A login that was refused: who, from where, and why; never what was shown as proof.
+#[derive(Debug, Clone)]
+pub struct LoginRefused<'a> {
+    /// Names the attempt.
+    pub request_id: RequestId,
+    /// The client's address.
+    pub peer: &'a str,
+    /// The client's own word for itself.
+    pub application_name: Option<&'a str>,
+    /// The user name as it was sent; nothing of it is proved.
+    pub login: &'a str,
+    /// The end user it wanted to act for, if it named one beside.
+    pub user_id: Option<&'a str>,
+    /// The database as it was sent.
+    pub database: Option<&'a str>,
+    /// The slug of the reason.
+    pub reason: &'static str,
+}
+
 /// How a request ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {

@@ -319,14 +319,14 @@ fn gate(check: &mut Check, top: &mut Table) -> Gate {
 
 fn limits(check: &mut Check, top: &mut Table) -> Limits {
     let table = check.table(top, "", "limits").unwrap_or_default();
-    // Where 0 is no limit it says so; everywhere else it would stop the gate or free it.
+    // Where 0 is no limit, or a choice of ours, it says so; everywhere else it would stop the gate or free it.
+    const MAY_BE_0: [&str; 3] = ["result_bytes_max", "rows_max", "worker_threads"];
     for (key, value) in &table {
-        if value.as_integer() == Some(0) && !matches!(key.as_str(), "rows_max" | "result_bytes_max")
-        {
+        if value.as_integer() == Some(0) && !MAY_BE_0.contains(&key.as_str()) {
             check.problem(
                 format!("limits.{key}"),
                 "is 0",
-                "Only rows_max and result_bytes_max may be 0, which means no limit.",
+                "Only rows_max and result_bytes_max, where it means no limit, and worker_threads may be 0.",
             );
         }
     }

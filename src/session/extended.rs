@@ -7,24 +7,17 @@ use super::answer::{Answer, BIND_COMPLETE, CLOSE_COMPLETE, EMPTY_QUERY, NO_DATA,
 use super::courtesy::{self, Courtesy};
 use super::local;
 use super::message::{Bind, Parse};
+use super::parameter_types::PARAMETER_TYPES;
 use super::pipeline::Stop;
 use super::told::Told;
 use super::{Ended, Session};
 use crate::audit::RequestId;
 use crate::error::{Error, Reason, Refusal};
 use crate::gateway::{Asked, Decided};
+use crate::sql;
 use crate::sql::statement::{Statement, StatementKind};
 use std::sync::Arc;
 use tokio::time::Instant;
-
-/// Parameter types a client may declare (`pg_type.oid`): built-in scalars and their arrays. Not here:
-/// domains and composites, whose checks run code; `reg*`, whose input looks up names.
-const PARAMETER_TYPES: &[u32] = &[
-    0, 16, 17, 18, 19, 20, 21, 23, 25, 26, 114, 199, 600, 650, 651, 700, 701, 705, 718, 774, 775,
-    790, 829, 869, 1000, 1001, 1002, 1003, 1005, 1007, 1009, 1014, 1015, 1016, 1021, 1022, 1028,
-    1040, 1041, 1042, 1043, 1082, 1083, 1114, 1115, 1182, 1183, 1184, 1185, 1186, 1187, 1231, 1266,
-    1270, 1560, 1561, 1562, 1563, 1700, 2950, 2951, 3802, 3807, 3904, 3906, 3908, 3910, 3912, 3926,
-];
 
 /// A prepared statement of the client.
 #[derive(Debug)]
@@ -42,6 +35,8 @@ enum Kind {
     Empty,
     Query {
         text: String,
+        /// Where it starts in what the client sent, in characters.
+        offset_chars: u32,
         decided: Decided,
     },
     Other(Statement),
@@ -123,7 +118,7 @@ impl Session {
             let keep = decided.rewrite.comes_again() || !name.is_empty();
             // Literals are read by the settings in force.
             let settings = decided.standing.settings();
-            lease.become_principal(&mut self.script, settings, self.settings.output())?;
+            lease.become_principal(&mut self.script, settings, self.settings.sent())?;
             lease.prepare(&mut self.script, &decided.rewrite.query, &types, keep)?;
         }
         self.script.local(PARSE_COMPLETE);
@@ -179,8 +174,14 @@ impl Session {
                     )
                     .await
                     .map_err(|stop| shift(stop, statement.offset_chars))?;
-                let text = statement.text;
-                Ok(Kind::Query { text, decided })
+                let Statement {
+                    text, offset_chars, ..
+                } = statement;
+                Ok(Kind::Query {
+                    text,
+                    offset_chars,
+                    decided,
+                })
             }
             StatementKind::Refused(refusal) => {
                 let error = Error::Refused(refusal.clone());
@@ -223,7 +224,7 @@ impl Session {
             );
             return Err(Told::new("08P01", message).into());
         }
-        let Kind::Query { text, decided } = &prepared.kind else {
+        let Kind::Query { text, decided, .. } = &prepared.kind else {
             self.script.local(BIND_COMPLETE);
             self.portals.insert(portal, Portal::new(prepared, None));
             return Ok(());
@@ -245,7 +246,7 @@ impl Session {
         let settings = decided.standing.settings();
         if let Some(lease) = &mut self.lease {
             let script = &mut self.script;
-            lease.become_principal(script, settings, self.settings.output())?;
+            lease.become_principal(script, settings, self.settings.sent())?;
             let statement = lease.prepare(script, query, &prepared.types, true)?;
             lease.bind(script, &name, statement, query, settings, &binding, true)?;
         }
@@ -265,7 +266,7 @@ impl Session {
 
     async fn try_describe_statement(&mut self, name: &str) -> Result<(), Stop> {
         let prepared = self.statement(name)?;
-        let Kind::Query { text, decided } = &prepared.kind else {
+        let Kind::Query { text, decided, .. } = &prepared.kind else {
             self.script
                 .local(Answer::bytes(|answer| answer.no_parameters()));
             self.describe_local(&prepared);
@@ -281,7 +282,7 @@ impl Session {
             let script = &mut self.script;
             let query = &decided.rewrite.query;
             let settings = decided.standing.settings();
-            lease.become_principal(script, settings, self.settings.output())?;
+            lease.become_principal(script, settings, self.settings.sent())?;
             let statement = lease.prepare(script, query, &prepared.types, true)?;
             lease.describe_statement(script, statement, query)?;
         }
@@ -397,7 +398,7 @@ impl Session {
             return Err(Told::new("34000", "the portal is gone").into());
         };
         let script = &mut self.script;
-        lease.become_principal(script, bound.standing.settings(), self.settings.output())?;
+        lease.become_principal(script, bound.standing.settings(), self.settings.sent())?;
         lease.execute(script, portal, rows_max, request)?;
         Ok(())
     }
@@ -426,6 +427,23 @@ impl Session {
             lease.close_portal(&mut self.script, &name)?;
         }
         Ok(())
+    }
+
+    /// Where in what the client sent stands what the database points at in the final text.
+    pub(super) fn place(&self, told: &Told) -> Option<u32> {
+        let (position, sent) = (told.final_position?, told.final_text.as_ref()?);
+        let portals = self.portals.values().map(|portal| &portal.prepared);
+        let mut all = self.statements.values().chain(portals);
+        all.find_map(|prepared| match &prepared.kind {
+            Kind::Query {
+                text,
+                offset_chars,
+                decided,
+            } if decided.rewrite.query.text() == sent => {
+                sql::position_in(text, sent, position).map(|at| at + offset_chars)
+            }
+            Kind::Query { .. } | Kind::Courtesy { .. } | Kind::Empty | Kind::Other(_) => None,
+        })
     }
 
     fn statement(&self, name: &str) -> Result<Arc<Prepared>, Told> {
@@ -457,24 +475,4 @@ pub(super) fn no_statement(name: &str) -> Told {
 
 fn no_portal(name: &str) -> Told {
     Told::new("34000", format!("portal \"{name}\" does not exist"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parameter_types_are_built_in_and_look_nothing_up() {
-        // regproc, regprocedure, regoper, regoperator, regclass, regtype, regrole, regnamespace,
-        // regconfig, record, any, and the first oid of user-defined types.
-        for oid in [
-            24, 2202, 2203, 2204, 2205, 2206, 4096, 4089, 3734, 2249, 2276, 16384,
-        ] {
-            assert!(!PARAMETER_TYPES.contains(&oid), "{oid}");
-        }
-        // int4, text, numeric, timestamptz, uuid, jsonb, text[], int8[].
-        for oid in [23, 25, 1700, 1184, 2950, 3802, 1009, 1016] {
-            assert!(PARAMETER_TYPES.contains(&oid), "{oid}");
-        }
-    }
 }

@@ -11,6 +11,7 @@ mod courtesy;
 mod extended;
 mod local;
 mod message;
+mod parameter_types;
 mod pipeline;
 mod principal;
 mod setting_list;

@@ -124,6 +124,7 @@ impl Session {
                     bytes_max: limits.result_bytes_max,
                     client_write: Duration::from_millis(limits.client_write_ms_max),
                     statement_ms_max: limits.statement_ms_max,
+                    grace: Duration::from_millis(limits.grace_ms_max),
                 };
                 let started = started.unwrap_or_else(Instant::now);
                 let (script, client) = (&mut self.script, &mut self.client);
@@ -215,7 +216,7 @@ impl Session {
         let failure = self.settle().await?;
         if let Some(mut told) = failure {
             told.position = told.position.or(told.final_position.and_then(place));
-            self.tell(&told);
+            self.tell(told);
         }
         self.finish_ready().await;
         Ok(())
@@ -228,15 +229,16 @@ impl Session {
         Answer::new(self.client.out_mut()).ready(status);
     }
 
-    fn tell(&mut self, told: &Told) {
+    fn tell(&mut self, mut told: Told) {
         self.block.fail();
-        Answer::new(self.client.out_mut()).error(told);
+        told.position = told.position.or_else(|| self.place(&told));
+        Answer::new(self.client.out_mut()).error(&told);
     }
 
     /// An error in a simple query: told behind the answers before it, then ReadyForQuery.
     pub(super) async fn fail_simple(&mut self, told: Told) -> Result<(), Ended> {
         let earlier = self.settle().await?;
-        self.tell(&earlier.unwrap_or(told));
+        self.tell(earlier.unwrap_or(told));
         self.finish_ready().await;
         Ok(())
     }
@@ -244,7 +246,7 @@ impl Session {
     /// An error in the extended protocol: told behind the answers before it; then skips to Sync.
     pub(super) async fn fail(&mut self, told: Told) -> Result<(), Ended> {
         let earlier = self.settle().await?;
-        self.tell(&earlier.unwrap_or(told));
+        self.tell(earlier.unwrap_or(told));
         self.skipping = true;
         Ok(())
     }
@@ -279,7 +281,7 @@ impl Session {
             lease.flush();
         }
         if let Some(told) = self.run_script().await? {
-            self.tell(&told);
+            self.tell(told);
             self.skipping = true;
         }
         Ok(())

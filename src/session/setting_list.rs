@@ -15,8 +15,8 @@ pub(super) enum Kind {
     Free,
     /// One of these.
     OneOf(&'static [&'static str]),
-    /// Changes what output looks like.
-    Output(Setting),
+    /// Travels to the database: changes what output looks like, or is a time limit.
+    Sent(Setting),
     /// The default isolation level of transactions to come.
     Isolation,
     /// Who one is: never.
@@ -68,13 +68,13 @@ const BOOLEAN: &[&str] = &["on", "off", "true", "false", "yes", "no", "1", "0"];
 /// Every setting there is for a client, sorted by name.
 pub(super) static LIST: &[Listed] = &[
     reported("application_name", "application_name", Kind::Free, ""),
-    listed("bytea_output", Kind::Output(Setting::ByteaOutput), "hex"),
+    listed("bytea_output", Kind::Sent(Setting::ByteaOutput), "hex"),
     reported("client_encoding", "client_encoding", Kind::Encoding, "UTF8"),
     listed("client_min_messages", Kind::Free, "notice"),
     reported(
         "datestyle",
         "DateStyle",
-        Kind::Output(Setting::DateStyle),
+        Kind::Sent(Setting::DateStyle),
         "ISO, MDY",
     ),
     listed(
@@ -96,7 +96,7 @@ pub(super) static LIST: &[Listed] = &[
     listed("escape_string_warning", Kind::OneOf(BOOLEAN), "on"),
     listed(
         "extra_float_digits",
-        Kind::Output(Setting::ExtraFloatDigits),
+        Kind::Sent(Setting::ExtraFloatDigits),
         "1",
     ),
     listed("geqo", Kind::OneOf(BOOLEAN), "on"),
@@ -106,12 +106,12 @@ pub(super) static LIST: &[Listed] = &[
     reported(
         "intervalstyle",
         "IntervalStyle",
-        Kind::Output(Setting::IntervalStyle),
+        Kind::Sent(Setting::IntervalStyle),
         "postgres",
     ),
     reported("is_superuser", "is_superuser", Kind::Shown, "off"),
     listed("jit", Kind::OneOf(BOOLEAN), "off"),
-    listed("lock_timeout", Kind::Free, "0"),
+    listed("lock_timeout", Kind::Sent(Setting::LockTimeout), "0"),
     listed("max_identifier_length", Kind::Shown, "63"),
     listed("role", Kind::Identity, "none"),
     listed("row_security", Kind::OneOf(ON), "on"),
@@ -131,13 +131,12 @@ pub(super) static LIST: &[Listed] = &[
         Kind::OneOf(ON),
         "on",
     ),
-    listed("statement_timeout", Kind::Free, "0"),
-    reported(
-        "timezone",
-        "TimeZone",
-        Kind::Output(Setting::TimeZone),
-        "UTC",
+    listed(
+        "statement_timeout",
+        Kind::Sent(Setting::StatementTimeout),
+        "0",
     ),
+    reported("timezone", "TimeZone", Kind::Sent(Setting::TimeZone), "UTC"),
     listed("transaction_isolation", Kind::Shown, "read committed"),
     listed("transaction_read_only", Kind::OneOf(ON), "on"),
 ];
@@ -201,7 +200,7 @@ pub(super) fn accept(listed: &Listed, values: &[String]) -> Result<String, Told>
                 _ => folded.clone(),
             }),
         Kind::Isolation => isolation_of(&folded).map(|level| isolation_text(level).to_owned()),
-        Kind::Output(setting) => output_value(*setting, &text, &folded),
+        Kind::Sent(setting) => sent_value(*setting, &text, &folded),
     };
     accepted.ok_or_else(|| {
         let shown: String = text.chars().filter(|c| !c.is_control()).take(64).collect();
@@ -220,7 +219,7 @@ pub(super) fn accept(listed: &Listed, values: &[String]) -> Result<String, Told>
     })
 }
 
-pub(super) fn output_value(setting: Setting, text: &str, folded: &str) -> Option<String> {
+pub(super) fn sent_value(setting: Setting, text: &str, folded: &str) -> Option<String> {
     match setting {
         Setting::ByteaOutput => matches!(folded, "hex" | "escape").then(|| folded.to_owned()),
         Setting::IntervalStyle => {
@@ -232,6 +231,9 @@ pub(super) fn output_value(setting: Setting, text: &str, folded: &str) -> Option
             (-15..=3).contains(&digits).then(|| digits.to_string())
         }
         Setting::DateStyle => date_style(folded),
+        Setting::LockTimeout | Setting::StatementTimeout => {
+            Some(duration_text(milliseconds(text.trim())?))
+        }
         // Whether the name is known only the database can say.
         Setting::TimeZone => {
             let plain = |c: char| c.is_ascii_alphanumeric() || "_/+-:.,<>".contains(c);
@@ -262,6 +264,45 @@ pub(super) fn date_style(folded: &str) -> Option<String> {
         "MDY"
     });
     Some(format!("{}, {order}", style.unwrap_or("ISO")))
+}
+
+/// The milliseconds of a time limit: a number, and a unit if it is another one (PostgreSQL manual, section 20.1.1).
+pub(super) fn milliseconds(text: &str) -> Option<u64> {
+    let digits = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let number = text.strip_suffix(digits)?;
+    let number: f64 = number.parse().ok()?;
+    let unit = match digits.trim_start() {
+        "us" => 0.001,
+        "" | "ms" => 1.0,
+        "s" => 1_000.0,
+        "min" => 60_000.0,
+        "h" => 3_600_000.0,
+        "d" => 86_400_000.0,
+        _ => return None,
+    };
+    // Up, so that nothing short becomes 0, which is no limit at all.
+    let value = (number * unit).ceil();
+    // As text, because there is no conversion that says when it does not fit.
+    let value: u64 = format!("{value:.0}").parse().ok()?;
+    (value <= u64::from(i32::MAX.unsigned_abs())).then_some(value)
+}
+
+/// As PostgreSQL shows a time limit: in the largest unit that divides it.
+pub(super) fn duration_text(milliseconds: u64) -> String {
+    let units = [
+        (86_400_000, "d"),
+        (3_600_000, "h"),
+        (60_000, "min"),
+        (1_000, "s"),
+    ];
+    match units
+        .iter()
+        .find(|(unit, _)| milliseconds.is_multiple_of(*unit))
+    {
+        _ if milliseconds == 0 => "0".to_owned(),
+        Some((unit, name)) => format!("{}{name}", milliseconds / unit),
+        None => format!("{milliseconds}ms"),
+    }
 }
 
 pub(super) fn isolation_of(folded: &str) -> Option<Isolation> {

@@ -1,12 +1,14 @@
 //! The settings clients send on their own, kept here. Nothing in this list changes how SQL is read or whom
-//! it runs as; five of them change what output looks like and travel to the database with each
+//! it runs as; some change what output looks like, or how long a statement may take, and travel to the database with each
 //! transaction ([`Setting`]); the rest is only remembered.
 
 use super::setting_list::{
-    Kind, LIST, Listed, accept, cannot_change, find, isolation_of, isolation_text, version_number,
+    Kind, LIST, Listed, accept, cannot_change, duration_text, find, isolation_of, isolation_text,
+    milliseconds, version_number,
 };
 use super::told::Told;
 use super::transaction::Characteristics;
+use crate::limits::Limits;
 use crate::sql::statement::Isolation;
 use crate::upstream::Setting;
 use std::collections::BTreeMap;
@@ -28,15 +30,16 @@ pub struct Settings {
     initial: Values,
     /// While a transaction is open: what its end leaves, by COMMIT and by ROLLBACK.
     on_end: Option<(Values, Values)>,
-    output: Vec<(Setting, String)>,
+    sent: Vec<(Setting, String)>,
     deferrable: bool,
     /// The open transaction's isolation level, if one was asked for.
     isolation: Option<Isolation>,
 }
 
 impl Settings {
-    /// The settings of a session: `server` is the database's ParameterStatus, `login` who is logged in.
-    pub fn new(server: &[(String, String)], login: &str) -> Self {
+    /// The settings of a session: `server` is the database's ParameterStatus, `login` who is logged in. The time
+    /// limits are the connections' own, and the longest a client can have.
+    pub fn new(server: &[(String, String)], login: &str, limits: &Limits) -> Self {
         let mut base: BTreeMap<String, String> = server
             .iter()
             .map(|(name, value)| (name.to_ascii_lowercase(), value.clone()))
@@ -51,6 +54,13 @@ impl Settings {
         ] {
             base.insert(name.to_owned(), value.to_owned());
         }
+        let time_limits = [
+            ("lock_timeout", limits.lock_ms_max),
+            ("statement_timeout", limits.statement_ms_max),
+        ];
+        for (name, limit) in time_limits {
+            base.insert(name.to_owned(), duration_text(limit));
+        }
         if let Some(number) = base.get("server_version").and_then(|v| version_number(v)) {
             base.insert("server_version_num".to_owned(), number);
         }
@@ -59,7 +69,7 @@ impl Settings {
             current: BTreeMap::new(),
             initial: BTreeMap::new(),
             on_end: None,
-            output: Vec::new(),
+            sent: Vec::new(),
             deferrable: false,
             isolation: None,
         }
@@ -91,8 +101,23 @@ impl Settings {
         local: bool,
     ) -> Result<Vec<Change>, Told> {
         let listed = find(name)?;
-        let value = accept(listed, values)?;
+        let value = self.within_limits(listed, accept(listed, values)?);
         Ok(self.put(listed, Some(value), local))
+    }
+
+    /// A client's time limit may be shorter than the gate's own, never longer.
+    fn within_limits(&self, listed: &'static Listed, value: String) -> String {
+        if !matches!(&listed.kind, Kind::Sent(setting) if setting.is_limit()) {
+            return value;
+        }
+        let own = self.base_value(listed);
+        // 0 is none.
+        let limit = |text: &str| milliseconds(text).filter(|limit| *limit > 0);
+        match (limit(&value), limit(&own)) {
+            (Some(wanted), Some(most)) if wanted < most => value,
+            (Some(_), None) => value,
+            (_, Some(_)) | (None, None) => own,
+        }
     }
 
     /// RESET, or SET to DEFAULT.
@@ -137,16 +162,16 @@ impl Settings {
         self.changes_since(&before)
     }
 
-    /// Brings the output settings up to date; what has to be reported.
+    /// Brings the settings for the database up to date; what has to be reported.
     fn changes_since(&mut self, before: &BTreeMap<&'static str, String>) -> Vec<Change> {
-        self.output.clear();
+        self.sent.clear();
         let mut changes = Vec::new();
         for listed in LIST {
             let now = self.current.get(listed.name);
-            if let (Kind::Output(setting), Some(value)) = (&listed.kind, now)
+            if let (Kind::Sent(setting), Some(value)) = (&listed.kind, now)
                 && *value != self.base_value(listed)
             {
-                self.output.push((*setting, value.clone()));
+                self.sent.push((*setting, value.clone()));
             }
             if listed.reported && now != before.get(listed.name) {
                 changes.push((listed.display, self.value(listed)));
@@ -172,16 +197,16 @@ impl Settings {
         find(name).map_or_else(|_| name.to_owned(), |listed| listed.display.to_owned())
     }
 
-    /// The output settings that differ from the pool's.
-    pub(super) fn output(&self) -> &[(Setting, String)] {
-        &self.output
+    /// The settings for the database that differ from the connections' own.
+    pub(super) fn sent(&self) -> &[(Setting, String)] {
+        &self.sent
     }
 
     /// The database did not accept an output setting: back to the pool's.
     pub(super) fn forget_output(&mut self) {
         let before = self.current.clone();
         for listed in LIST {
-            if matches!(listed.kind, Kind::Output(_)) {
+            if matches!(listed.kind, Kind::Sent(setting) if !setting.is_limit()) {
                 self.current.remove(listed.name);
                 self.initial.remove(listed.name);
                 if let Some((on_commit, on_rollback)) = &mut self.on_end {
@@ -271,7 +296,7 @@ mod tests {
             ),
             ("TimeZone".to_owned(), "Etc/UTC".to_owned()),
         ];
-        Settings::new(&server, "bob")
+        Settings::new(&server, "bob", &Limits::default())
     }
 
     fn set(settings: &mut Settings, name: &str, value: &str) -> Result<Vec<Change>, Told> {
@@ -325,15 +350,15 @@ mod tests {
     fn only_output_settings_that_differ_travel() {
         let mut settings = settings();
         set(&mut settings, "TimeZone", "Etc/UTC").unwrap();
-        assert!(settings.output().is_empty(), "the same as the pool's");
+        assert!(settings.sent().is_empty(), "the same as the pool's");
         let changes = set(&mut settings, "timezone", "Asia/Tokyo").unwrap();
         assert_eq!(changes, [("TimeZone", "Asia/Tokyo".to_owned())]);
         assert_eq!(
-            settings.output(),
+            settings.sent(),
             [(Setting::TimeZone, "Asia/Tokyo".to_owned())]
         );
         settings.reset("timezone").unwrap();
-        assert!(settings.output().is_empty());
+        assert!(settings.sent().is_empty());
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl Session {
         let query = &decided.rewrite.query;
         let settings = decided.standing.settings();
         let script = &mut self.script;
-        lease.become_principal(script, settings, self.settings.output())?;
+        lease.become_principal(script, settings, self.settings.sent())?;
         let name = lease.prepare(script, query, &decided.rewrite.types, keep)?;
         let binding = Binding::of_integers(&decided.values);
         lease.bind(script, "", name, query, settings, &binding, false)?;

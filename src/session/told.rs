@@ -4,6 +4,7 @@ use crate::audit::RequestId;
 use crate::error::{Error, Reason, Refusal};
 use crate::upstream::{Failure, UpstreamError};
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// An error as the client sees it (PostgreSQL manual, section 55.8).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub struct Told {
     pub position: Option<u32>,
     /// In the text Rowgate sent, as the database gave it; never told.
     pub final_position: Option<u32>,
+    /// That text, where it is known; never told.
+    pub final_text: Option<Arc<str>>,
     /// The session ends with it.
     pub fatal: bool,
     /// The stable slug of the audit.
@@ -36,6 +39,7 @@ impl Told {
             hint: None,
             position: None,
             final_position: None,
+            final_text: None,
             fatal: false,
             slug: Reason::FeatureNotSupported.slug(),
         }
@@ -112,6 +116,7 @@ impl Told {
             message,
             hint,
             position,
+            text,
             internal: _,
             fatal: _,
             original: _,
@@ -120,6 +125,7 @@ impl Told {
             sqlstate: Cow::Owned(sqlstate),
             hint,
             final_position: position,
+            final_text: text,
             ..Self::new("XX000", message)
         }
     }

@@ -84,7 +84,8 @@ fn and_chain(chain: bool) -> &'static str {
     if chain { " AND CHAIN" } else { "" }
 }
 
-/// A setting that changes what output looks like, and nothing else. Sent transaction-locally.
+/// A setting that changes what output looks like, or how long a statement may take, and nothing else. Sent
+/// transaction-locally.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Setting {
     /// `bytea_output`.
@@ -95,12 +96,21 @@ pub enum Setting {
     ExtraFloatDigits,
     /// `IntervalStyle`.
     IntervalStyle,
+    /// `lock_timeout`; the session lets through only what is shorter than the gate's own.
+    LockTimeout,
+    /// `statement_timeout`; likewise.
+    StatementTimeout,
     /// `TimeZone`.
     TimeZone,
 }
 
 impl Setting {
-    /// The statement that sets it; its value is `$1`.
+    /// Whether it is a time limit: then PostgreSQL reads no text by it.
+    pub fn is_limit(self) -> bool {
+        matches!(self, Setting::LockTimeout | Setting::StatementTimeout)
+    }
+
+    /// The statement that sets it; its value is `$1`, and NULL goes back to the connection's own.
     pub(super) fn text(self) -> &'static str {
         match self {
             Setting::ByteaOutput => "SELECT pg_catalog.set_config('bytea_output', $1, true)",
@@ -109,6 +119,10 @@ impl Setting {
                 "SELECT pg_catalog.set_config('extra_float_digits', $1, true)"
             }
             Setting::IntervalStyle => "SELECT pg_catalog.set_config('IntervalStyle', $1, true)",
+            Setting::LockTimeout => "SELECT pg_catalog.set_config('lock_timeout', $1, true)",
+            Setting::StatementTimeout => {
+                "SELECT pg_catalog.set_config('statement_timeout', $1, true)"
+            }
             Setting::TimeZone => "SELECT pg_catalog.set_config('TimeZone', $1, true)",
         }
     }

@@ -1,7 +1,7 @@
 //! One logged-in connection: what is prepared on it, what is in force in its transaction, and the
 //! messages that are put together for it.
 
-use super::cancel::{self, CancelKey};
+use super::cancel::CancelKey;
 use super::command::{Setting, TransactionCommand};
 use super::encode::{
     Binding, count, framed, put, put_formats, put_parameter_formats, put_text, statement_name,
@@ -19,12 +19,8 @@ use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Sleep;
-
-/// How long a connection that is given up keeps its place in the pool while the database does not end it.
-const CLOSE_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Bytes read from the database at once.
 pub(super) const READ_BYTES: usize = 64 * 1024;
@@ -43,8 +39,8 @@ pub struct StatementName(Option<u32>);
 /// A logged-in connection to the database.
 pub struct Connection {
     pub(super) stream: Stream,
-    target: Arc<Target>,
-    key: CancelKey,
+    pub(super) target: Arc<Target>,
+    pub(super) key: CancelKey,
     parameters: Vec<(String, String)>,
     /// Bytes to be sent.
     pub(super) outbound: BytesMut,
@@ -64,7 +60,7 @@ pub struct Connection {
     pub(super) broken: bool,
     /// The principal in force in the open transaction.
     pub(super) principal: Option<Arc<PrincipalSettings>>,
-    /// The output settings in force in the open transaction, beyond the pool's defaults.
+    /// The settings in force in the open transaction that are not the connection's own.
     pub(super) settings: Vec<(Setting, String)>,
     /// The relay's alarm clock, kept set between relays: to set one costs more than to look at it too early now
     /// and then.
@@ -161,39 +157,6 @@ impl Connection {
             )
     }
 
-    /// Ends it: what it may still be running is cancelled. Returns when the database has closed its end too, or
-    /// is not to be waited for any longer.
-    pub(super) async fn close(self) {
-        let Self {
-            target,
-            key,
-            mut stream,
-            dirty,
-            mut inbound,
-            ..
-        } = self;
-        let closing = async {
-            if dirty {
-                cancel::cancel(target, key).await;
-            }
-            let mut terminate = BytesMut::new();
-            frontend::terminate(&mut terminate);
-            // Whether it still listens shows when reading.
-            let _told = stream.write_all(&terminate).await;
-            let _told = stream.shutdown().await;
-            loop {
-                inbound.clear();
-                inbound.reserve(READ_BYTES);
-                if stream.read_buf(&mut inbound).await.unwrap_or(0) == 0 {
-                    break;
-                }
-            }
-        };
-        if tokio::time::timeout(CLOSE_TIME_MAX, closing).await.is_err() {
-            tracing::warn!("the database does not end a connection that was given up");
-        }
-    }
-
     /// Drops what was prepared under another policy.
     pub fn adopt_policy(&mut self, script: &mut Script, version: u64) -> Result<(), Fault> {
         if self.policy_version != version {
@@ -233,7 +196,7 @@ impl Connection {
         let key = StatementKey {
             text: Arc::clone(query.text()),
             types: Arc::clone(types),
-            settings: self.settings_in_order(),
+            settings: self.settings_read_by(),
         };
         // 'today' is read when the statement is parsed, so it is parsed each time.
         let lasts = !query.clock_words();
@@ -309,14 +272,21 @@ impl Connection {
     }
 
     /// Binds text values to a statement of our own, on the unnamed portal.
-    pub(super) fn bind_texts(&mut self, statement: &str, values: &[&str]) -> Result<(), Fault> {
+    pub(super) fn bind_texts(
+        &mut self,
+        statement: &str,
+        values: &[Option<&str>],
+    ) -> Result<(), Fault> {
         framed(&mut self.outbound, b'B', |out| {
             out.put_u8(0);
             out.put_slice(statement.as_bytes());
             out.put_slice(&[0, 0, 0]);
             out.put_u16(count(values.len())?);
             for value in values {
-                put_text(out, value)?;
+                match value {
+                    Some(value) => put_text(out, value)?,
+                    None => out.put_i32(-1),
+                }
             }
             out.put_u16(0);
             Ok(())

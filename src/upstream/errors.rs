@@ -4,6 +4,7 @@
 //! see; detail, where, schema, table, internal query, file, line and routine never do.
 
 use crate::policy::TOO_MANY;
+use std::sync::Arc;
 
 /// An ErrorResponse of the database, ready for the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub struct UpstreamError {
     pub hint: Option<String>,
     /// Where in the final text, in characters, 1-based.
     pub position: Option<u32>,
+    /// That text, where it is known which one of the pipeline's it is.
+    pub text: Option<Arc<str>>,
     /// It is ours, not the caller's: a missing view, a role without rights, a bug.
     pub internal: bool,
     /// The connection is gone (FATAL or PANIC).
@@ -47,6 +50,7 @@ impl UpstreamError {
             _ => None,
         };
         Self {
+            text: None,
             position: field(b'P').and_then(|position| position.parse().ok()),
             internal: told.is_none(),
             message: told.unwrap_or_default(),

@@ -6,6 +6,7 @@ use super::relay::{Downstream, Failure, OUT_BYTES_HIGH, Relay, Taken};
 use super::script::Step;
 use crate::error::{Fault, FaultKind, Reason, Refusal};
 use bytes::Buf;
+use std::sync::Arc;
 
 /// Largest frame that must be seen whole (descriptions and errors).
 const WHOLE_FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -233,7 +234,7 @@ impl<D: Downstream> Relay<'_, '_, D> {
     /// The database skips to Sync: so does the script.
     fn take_error(&mut self, total: usize) -> Option<Taken> {
         let frame = self.connection.inbound.split_to(total);
-        let error = UpstreamError::read(frame.get(5..).unwrap_or_default());
+        let mut error = UpstreamError::read(frame.get(5..).unwrap_or_default());
         if error.fatal {
             let kind = if error.sqlstate == "57014" {
                 FaultKind::UpstreamTimeout
@@ -243,7 +244,13 @@ impl<D: Downstream> Relay<'_, '_, D> {
             return Some(Taken::Lost(Fault::because(kind, error.original)));
         }
         let step = self.script.steps.front();
+        if let Some(Step::Parse(key)) = step {
+            error.text = Some(Arc::clone(&key.text));
+        }
+        // Cancelled, or out of time, can be whatever runs.
+        let ended = error.sqlstate == "57014";
         let failure = match step {
+            Some(Step::Principal | Step::Setting) if ended => Failure::Upstream(error),
             Some(Step::Principal) => internal(&error),
             Some(Step::Setting) => Failure::Setting(error),
             Some(Step::Sync) | None => internal(&error),

@@ -1,5 +1,5 @@
-//! What is in force in a connection's open transaction: the principal, and output settings that differ from
-//! the pool's. Both are transaction-local, so that nothing of one caller is left for the next.
+//! What is in force in a connection's open transaction: the principal, and settings that differ from the
+//! connection's own. Both are transaction-local, so that nothing of one caller is left for the next.
 
 use super::command::Setting;
 use super::connection::Connection;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 const PRINCIPAL_STATEMENT: &str = "rowgate";
 
 impl Connection {
-    /// Puts the principal, and the output settings, in force for the open transaction.
+    /// Puts the principal, and these settings and no others, in force for the open transaction.
     ///
     /// # Errors
     /// [`FaultKind::Internal`] when a message cannot be put together.
@@ -31,13 +31,22 @@ impl Connection {
         if !in_force {
             self.tell_principal(script, principal)?;
         }
+        if self.settings == settings {
+            return Ok(());
+        }
+        let over: Vec<Setting> = self.settings.iter().map(|(setting, _)| *setting).collect();
+        for setting in over {
+            if !settings.iter().any(|(wanted, _)| *wanted == setting) {
+                self.tell_setting(script, setting, None)?;
+            }
+        }
         for (setting, value) in settings {
             if !self
                 .settings
                 .iter()
                 .any(|(s, v)| s == setting && v == value)
             {
-                self.tell_setting(script, *setting, value)?;
+                self.tell_setting(script, *setting, Some(value))?;
             }
         }
         Ok(())
@@ -58,7 +67,7 @@ impl Connection {
             script.steps.push_back(Step::OwnParse { principal: true });
             self.principal_prepared = true;
         }
-        self.bind_texts(PRINCIPAL_STATEMENT, &principal.parameters())?;
+        self.bind_texts(PRINCIPAL_STATEMENT, &principal.parameters().map(Some))?;
         script.steps.push_back(Step::Bind { forward: false });
         put(frontend::execute("", 0, &mut self.outbound))?;
         script.steps.push_back(Step::Principal);
@@ -67,15 +76,15 @@ impl Connection {
         Ok(())
     }
 
-    /// Puts one output setting in force for the open transaction.
+    /// Puts one setting in force for the open transaction; `None` = the connection's own value again.
     ///
     /// # Errors
     /// [`FaultKind::Internal`] when a message cannot be put together.
-    pub fn tell_setting(
+    fn tell_setting(
         &mut self,
         script: &mut Script,
         setting: Setting,
-        value: &str,
+        value: Option<&str>,
     ) -> Result<(), Fault> {
         put(frontend::parse("", setting.text(), [], &mut self.outbound))?;
         script.steps.push_back(Step::OwnParse { principal: false });
@@ -86,13 +95,18 @@ impl Connection {
         script.steps.push_back(Step::Setting);
         self.dirty = true;
         self.settings.retain(|(s, _)| *s != setting);
-        self.settings.push((setting, value.to_owned()));
+        self.settings
+            .extend(value.map(|value| (setting, value.to_owned())));
         Ok(())
     }
 
-    /// The settings in force, in an order that does not depend on when each was told.
-    pub(super) fn settings_in_order(&self) -> Vec<(Setting, String)> {
-        let mut settings = self.settings.clone();
+    /// The settings in force that texts are read by, in an order that does not depend on when each was told.
+    pub(super) fn settings_read_by(&self) -> Vec<(Setting, String)> {
+        let read_by = self
+            .settings
+            .iter()
+            .filter(|(setting, _)| !setting.is_limit());
+        let mut settings: Vec<_> = read_by.cloned().collect();
         settings.sort();
         settings
     }

@@ -3,10 +3,13 @@
 //! The session is pinned here (DESIGN section 3): what would change how SQL is read, or let it write,
 //! is set in the start-up packet, which takes precedence over the role's and the database's settings.
 
+use super::binding;
 use super::cancel::CancelKey;
 use super::stream::Stream;
 use bytes::{Buf, BytesMut};
-use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
+use postgres_protocol::authentication::sasl::{
+    ChannelBinding, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256,
+};
 use postgres_protocol::message::frontend;
 use secrecy::{ExposeSecret, SecretString};
 use std::io;
@@ -14,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_util::either::Either;
 
 /// Largest frame believed before the login is over.
 const LOGIN_FRAME_BYTES_MAX: usize = 64 * 1024;
@@ -55,7 +59,7 @@ impl Target {
     pub(super) async fn open(&self) -> io::Result<Stream> {
         if self.host.starts_with('/') {
             let path = format!("{}/.s.PGSQL.{}", self.host, self.port);
-            return Ok(Stream::Unix(UnixStream::connect(path).await?));
+            return Ok(Either::Left(UnixStream::connect(path).await?));
         }
         let mut stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
         stream.set_nodelay(true)?;
@@ -64,7 +68,7 @@ impl Target {
             .with_interval(Duration::from_secs(10));
         socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
         let Some(config) = &self.tls else {
-            return Ok(Stream::Tcp(stream));
+            return Ok(Either::Right(Either::Left(stream)));
         };
         let mut request = BytesMut::new();
         frontend::ssl_request(&mut request);
@@ -76,9 +80,8 @@ impl Target {
         let name = rustls::pki_types::ServerName::try_from(self.host.clone())
             .map_err(|_| io::Error::other("the database's host is not a name TLS can check"))?;
         let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
-        Ok(Stream::Tls(Box::new(
-            connector.connect(name, stream).await?,
-        )))
+        let stream = connector.connect(name, stream).await?;
+        Ok(Either::Right(Either::Right(Box::new(stream))))
     }
 
     /// Connects and logs in.
@@ -135,17 +138,15 @@ impl Target {
             match (kind, &mut scram) {
                 (0, None) => return Ok(()),
                 (10, None) => {
-                    let offered = body[..]
-                        .split(|byte| *byte == 0)
-                        .any(|name| name == SCRAM_SHA_256.as_bytes());
-                    let Some(password) = self.password.as_ref().filter(|_| offered) else {
-                        return Err(io::Error::other("no password, or no SCRAM-SHA-256 offered"));
+                    let Some((mechanism, binding)) = mechanism(&body, &talk.stream) else {
+                        return Err(io::Error::other("no SCRAM-SHA-256 offered"));
                     };
-                    let started = scram.insert(ScramSha256::new(
-                        password.expose_secret().as_bytes(),
-                        ChannelBinding::unsupported(),
-                    ));
-                    frontend::sasl_initial_response(SCRAM_SHA_256, started.message(), &mut out)?;
+                    let Some(password) = &self.password else {
+                        return Err(io::Error::other("the database asks for a password"));
+                    };
+                    let password = password.expose_secret().as_bytes();
+                    let started = scram.insert(ScramSha256::new(password, binding));
+                    frontend::sasl_initial_response(mechanism, started.message(), &mut out)?;
                 }
                 (11, Some(scram)) => {
                     scram.update(&body)?;
@@ -167,6 +168,29 @@ impl Target {
             }
             talk.stream.write_all(&out).await?;
         }
+    }
+}
+
+/// The mechanism to use of those offered, and what ties it to the TLS connection, if that can be done.
+fn mechanism(offered: &[u8], stream: &Stream) -> Option<(&'static str, ChannelBinding)> {
+    let offers = |name: &str| {
+        offered
+            .split(|byte| *byte == 0)
+            .any(|o| o == name.as_bytes())
+    };
+    let end_point = match stream {
+        Either::Right(Either::Right(stream)) => binding::end_point(stream),
+        Either::Right(Either::Left(_)) | Either::Left(_) => None,
+    };
+    match end_point {
+        Some(hash) if offers(SCRAM_SHA_256_PLUS) => Some((
+            SCRAM_SHA_256_PLUS,
+            ChannelBinding::tls_server_end_point(hash),
+        )),
+        // Says that we could: whoever took the offer out in between is found out.
+        Some(_) if offers(SCRAM_SHA_256) => Some((SCRAM_SHA_256, ChannelBinding::unrequested())),
+        None if offers(SCRAM_SHA_256) => Some((SCRAM_SHA_256, ChannelBinding::unsupported())),
+        _ => None,
     }
 }
 

@@ -4,7 +4,9 @@
 //! function here takes SQL from anywhere else. Rows are never decoded: frames are cut at their headers
 //! and passed on as they are (PostgreSQL manual, section 55.7).
 
+mod binding;
 mod cancel;
+mod close;
 mod command;
 mod connection;
 mod encode;

@@ -48,14 +48,14 @@ struct Shared {
 #[derive(Default)]
 struct Places {
     /// Free connections and the runtimes they were opened on, in the order they were given back.
-    idle: Vec<(Id, Connection)>,
+    idle: Vec<(Id, Box<Connection>)>,
     /// Connections there are: free, leased, being opened, being closed.
     taken: usize,
 }
 
 /// What there is for somebody with a permit.
 enum Found {
-    Idle(Id, Connection),
+    Idle(Id, Box<Connection>),
     /// A place for a new connection.
     Place,
 }
@@ -146,7 +146,7 @@ impl Pool {
                 }
                 Found::Place => {
                     place.kept = false;
-                    (runtime, self.open().await?)
+                    (runtime, Box::new(self.open().await?))
                 }
             };
             slot.occupy(connection.target(), connection.key()).await;
@@ -205,7 +205,7 @@ impl Pool {
 /// A connection, held by one session.
 pub struct Lease {
     /// INVARIANT: `Some` until dropped.
-    held: Option<(Connection, Id, Place)>,
+    held: Option<(Box<Connection>, Id, Place)>,
 }
 
 #[allow(clippy::expect_used, reason = "by INVARIANT on Lease::held")]

@@ -21,9 +21,6 @@ use tokio::time::{Instant, Sleep};
 
 /// With this much waiting for the client, the database is not read.
 pub(super) const OUT_BYTES_HIGH: usize = 256 * 1024;
-/// What a statement may take beyond `statement_timeout` before the database counts as stalled.
-const GRACE: Duration = Duration::from_secs(10);
-
 /// From this many bytes of a result on, it is sent in pieces of at least [`GATHER_BYTES`] ...
 const GATHER_FROM: u64 = 256 * 1024;
 /// ... this large ...
@@ -62,6 +59,8 @@ pub struct Bounds {
     pub client_write: Duration,
     /// `statement_timeout`, in milliseconds; 0 = none.
     pub statement_ms_max: u64,
+    /// What a statement may take beyond that before the database counts as stalled.
+    pub grace: Duration,
 }
 
 /// What a pipeline failed with.
@@ -99,6 +98,8 @@ pub async fn relay<D: Downstream>(
     let mut relay = Relay {
         started,
         gate_due: false,
+        gone: false,
+        stopping: false,
         gathering: None,
         connection,
         script,
@@ -139,6 +140,10 @@ pub(super) struct Relay<'a, 'g, D> {
     /// ... and whether it has since.
     pub(super) heard_since: bool,
     pub(super) started: Instant,
+    /// The database was asked to stop.
+    pub(super) stopping: bool,
+    /// The client is gone, or takes nothing.
+    pub(super) gone: bool,
     /// [`GATE_LATEST`] is over.
     pub(super) gate_due: bool,
     pub(super) gathering: Option<Pin<Box<Sleep>>>,
@@ -168,7 +173,7 @@ impl<D: Downstream> Relay<'_, '_, D> {
             }
             match taken {
                 Taken::End if self.gate.is_none() && !cancelling => {
-                    return Poll::Ready(self.end(false));
+                    return Poll::Ready(self.end(self.gone));
                 }
                 Taken::Lost(fault) => return Poll::Ready(self.lost(fault)),
                 Taken::Hungry => match self.poll_read(cx) {
@@ -193,7 +198,10 @@ impl<D: Downstream> Relay<'_, '_, D> {
             match self.poll_client(cx) {
                 Poll::Ready(Ok(true)) => continue,
                 Poll::Ready(Ok(false)) => {}
-                Poll::Ready(Err(())) => return Poll::Ready(self.end(true)),
+                Poll::Ready(Err(())) => {
+                    self.leave();
+                    continue;
+                }
                 Poll::Pending => return Poll::Pending,
             }
             return self.poll_silence(early, cx);
@@ -207,6 +215,15 @@ impl<D: Downstream> Relay<'_, '_, D> {
         }
     }
 
+    /// The client is gone, or takes nothing: what runs for it is stopped, so that the connection can go on.
+    fn leave(&mut self) {
+        self.gone = true;
+        self.gate = None;
+        self.downstream.out().clear();
+        let cause = "the client left";
+        self.stop(Failure::Fault(Fault::because(FaultKind::Internal, cause)));
+    }
+
     /// The connection failed. A frame cut in the middle leaves the client without a way to go on.
     fn lost(&mut self, fault: Fault) -> RelayEnd {
         self.connection.condemn();
@@ -214,7 +231,7 @@ impl<D: Downstream> Relay<'_, '_, D> {
         if self.gate.take().is_some() {
             self.downstream.out().truncate(self.mark);
         }
-        let client_gone = self.pass > 0 && !self.mute;
+        let client_gone = self.gone || self.pass > 0 && !self.mute;
         self.failure.get_or_insert(Failure::Fault(fault));
         self.end(client_gone)
     }
@@ -249,6 +266,11 @@ impl<D: Downstream> Relay<'_, '_, D> {
         self.mute = true;
         self.failure.get_or_insert(failure);
         self.ensure_sync();
+        self.stopping = true;
+        self.cancel();
+    }
+
+    fn cancel(&mut self) {
         let target = Arc::clone(self.connection.target());
         self.cancelling = Some(Box::pin(cancel::cancel(target, self.connection.key())));
     }
@@ -307,6 +329,9 @@ impl<D: Downstream> Relay<'_, '_, D> {
 
     /// `Ok(true)` = the client took something, so there may be room again; `Ok(false)` = nothing to send.
     fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, ()>> {
+        if self.gone {
+            return Poll::Ready(Ok(false));
+        }
         if self.downstream.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(()));
         }
@@ -365,11 +390,11 @@ impl<D: Downstream> Relay<'_, '_, D> {
 
     /// The database must say something within its own timeout and a grace.
     fn poll_silence(&mut self, early: bool, cx: &mut Context<'_>) -> Poll<RelayEnd> {
-        let limit = Duration::from_millis(self.bounds.statement_ms_max) + GRACE;
+        let limit = Duration::from_millis(self.bounds.statement_ms_max) + self.bounds.grace;
         loop {
             let until = match (early, self.bounds.statement_ms_max) {
                 (true, _) => self.started + GATE_LATEST,
-                (false, 0) => return Poll::Pending,
+                (false, 0) if !self.stopping => return Poll::Pending,
                 (false, _) => self.heard + limit,
             };
             let alarm = self.connection.alarm.get_or_insert_with(|| {
@@ -391,6 +416,12 @@ impl<D: Downstream> Relay<'_, '_, D> {
             if early && now >= until {
                 // Time to look at the gate: once round.
                 self.gate_due = true;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if self.stopping && self.cancelling.is_none() {
+                // A cancel that comes before the statement has begun hits nothing.
+                self.cancel();
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }

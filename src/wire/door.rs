@@ -1,11 +1,12 @@
 //! One connection from its first byte to its session.
 
 use super::auth::{self, Failed};
-use super::say_goodbye;
 use super::start_up::{self, Packet, StartUp};
-use crate::error::Error;
-use crate::gateway::{Gateway, Registration, SessionFacts};
+use super::{say_goodbye, too_many};
+use crate::error::{Error, FaultKind};
+use crate::gateway::{Gateway, LoginRefused, Registration, RequestId, SessionFacts};
 use crate::identity::{Caller, Opening};
+use crate::limits::Limits;
 use crate::session::{Answer, Client, Session, Settings, Start, Told, Transport};
 use bytes::{BufMut, BytesMut};
 use std::net::SocketAddr;
@@ -16,6 +17,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::either::Either;
+
+/// The first byte of a TLS connection: a record of type "handshake" (RFC 8446 section 5.1). Of a packet before login
+/// it would be the highest byte of a length.
+const TLS_HANDSHAKE: u8 = 22;
+/// How long a connection beyond the limit of clients has to bring its cancel request.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(3);
+/// PostgreSQL's name in ALPN, registered with IANA.
+pub const ALPN: &[u8] = b"postgresql";
 
 /// What every connection shares.
 pub(super) struct Door {
@@ -32,11 +42,18 @@ struct Opened {
     start: StartUp,
 }
 
+/// A cancel request, and the connection it came on: that it is closed tells the client that it has been dealt with.
+struct CancelRequest {
+    process: i32,
+    secret: Vec<u8>,
+    transport: Transport,
+}
+
 /// What the first packets came to.
 enum First {
     Opened(Box<Opened>),
-    /// A cancel request, or a client that left: nothing more to do.
-    Done,
+    /// A cancel request.
+    Cancel(Box<CancelRequest>),
 }
 
 /// What a login came to.
@@ -61,8 +78,8 @@ impl Door {
         }
     }
 
-    pub(super) fn clients_max(&self) -> usize {
-        self.gateway.limits().clients_max
+    pub(super) fn limits(&self) -> &Limits {
+        self.gateway.limits()
     }
 
     /// Everything of one connection.
@@ -106,21 +123,68 @@ impl Door {
         drop(registration);
     }
 
+    /// Serves a connection beyond the limit of clients if it brings a cancel request: who waits for a place may be
+    /// waiting for just that.
+    pub(super) async fn only_cancel(&self, stream: TcpStream, peer: SocketAddr) {
+        let first = self.first_packets(stream, peer);
+        match tokio::time::timeout(CANCEL_PATIENCE, first).await {
+            Ok(Some(First::Cancel(request))) => self.cancel(*request).await,
+            Ok(Some(First::Opened(mut opened))) => {
+                self.record_refused(&opened.start, peer, FaultKind::TooManyClients.slug());
+                say_goodbye(&mut opened.transport, &too_many()).await;
+            }
+            Ok(None) | Err(_) => {}
+        }
+    }
+
+    async fn cancel(&self, request: CancelRequest) {
+        let CancelRequest {
+            process,
+            secret,
+            transport,
+        } = request;
+        self.gateway.sessions().cancel(process, &secret).await;
+        drop(transport);
+    }
+
+    /// A login that was refused leaves a line in the audit.
+    fn record_refused(&self, start: &StartUp, peer: SocketAddr, reason: &'static str) {
+        let sent = |name: &str| {
+            let found = start.parameters.iter().find(|(known, _)| known == name);
+            found.map(|(_, value)| value.as_str())
+        };
+        let delegate = opening(start, peer, false)
+            .ok()
+            .and_then(|(opening, _)| opening.delegate);
+        self.gateway.login_refused(&LoginRefused {
+            request_id: RequestId::next(),
+            peer: &peer.to_string(),
+            application_name: sent("application_name"),
+            login: sent("user").unwrap_or_default(),
+            user_id: delegate.as_deref(),
+            database: sent("database"),
+            reason,
+        });
+    }
+
     async fn enter(
         &self,
         stream: TcpStream,
         peer: SocketAddr,
     ) -> Option<(LoggedIn, Registration<'_>)> {
-        let opened = match self.first_packets(stream).await {
-            Some(First::Opened(opened)) => *opened,
-            Some(First::Done) | None => return None,
+        let opened = match self.first_packets(stream, peer).await? {
+            First::Opened(opened) => *opened,
+            First::Cancel(request) => {
+                self.cancel(*request).await;
+                return None;
+            }
         };
         let Opened {
             transport,
             received,
             start,
         } = opened;
-        let tls = matches!(transport, Transport::Tls(_));
+        let tls = matches!(transport, Either::Right(_));
         let limits = self.gateway.limits();
         let mut client = Client::new(transport, received, limits.startup_bytes_max);
         match self.log_in(&mut client, &start, peer, tls).await {
@@ -136,6 +200,7 @@ impl Door {
                 Some((logged_in, registration))
             }
             Err(Failed::Told(told)) => {
+                self.record_refused(&start, peer, told.slug);
                 Answer::new(client.out_mut()).error(&told);
                 let _best_effort = client.flush().await;
                 None
@@ -145,10 +210,10 @@ impl Door {
     }
 
     /// SSLRequest and GSSENCRequest, each at most once, then StartupMessage or CancelRequest.
-    async fn first_packets(&self, stream: TcpStream) -> Option<First> {
-        let mut transport = Transport::Plain(stream);
+    async fn first_packets(&self, stream: TcpStream, peer: SocketAddr) -> Option<First> {
+        let (mut transport, direct) = self.first_byte(stream).await?;
         let mut received = BytesMut::new();
-        let (mut tls_asked, mut gss_asked) = (false, false);
+        let (mut tls_asked, mut gss_asked) = (direct, direct);
         let bytes_max = self.gateway.limits().startup_bytes_max;
         loop {
             let packet = match start_up::cut_packet(&mut received, bytes_max) {
@@ -165,26 +230,19 @@ impl Door {
                         return None;
                     }
                 }
+                // Sent in clear behind the request: whoever did that is not the TLS client, and its bytes
+                // must not be taken for it (CVE-2021-23214).
+                Some(Packet::Tls | Packet::GssEncryption) if !received.is_empty() => {
+                    let message = "received unencrypted data after a request for encryption";
+                    say_goodbye(&mut transport, &Told::violation(message)).await;
+                    return None;
+                }
                 Some(Packet::Tls) if !tls_asked => {
                     tls_asked = true;
-                    // Sent in clear behind the request: whoever did that is not the TLS client, and
-                    // its bytes must not be taken for it (CVE-2021-23214).
-                    if !received.is_empty() {
-                        let told = Told::violation("received unencrypted data after SSL request");
-                        say_goodbye(&mut transport, &told).await;
-                        return None;
-                    }
                     transport = self.start_tls(transport).await?;
                 }
                 Some(Packet::GssEncryption) if !gss_asked => {
                     gss_asked = true;
-                    if !received.is_empty() {
-                        let told = Told::violation(
-                            "received unencrypted data after GSSAPI encryption request",
-                        );
-                        say_goodbye(&mut transport, &told).await;
-                        return None;
-                    }
                     transport.write_all(b"N").await.ok()?;
                 }
                 Some(Packet::Tls | Packet::GssEncryption) => {
@@ -193,16 +251,20 @@ impl Door {
                     return None;
                 }
                 Some(Packet::Cancel { process, secret }) => {
-                    self.gateway.sessions().cancel(process, &secret).await;
-                    return Some(First::Done);
+                    return Some(First::Cancel(Box::new(CancelRequest {
+                        process,
+                        secret,
+                        transport,
+                    })));
                 }
                 Some(Packet::StartUp(start)) => {
-                    if self.require_tls && matches!(transport, Transport::Plain(_)) {
+                    if self.require_tls && matches!(transport, Either::Left(_)) {
                         let told = Told {
                             fatal: true,
                             sqlstate: "28000".into(),
                             ..Told::violation("this server takes encrypted connections only")
                         };
+                        self.record_refused(&start, peer, "tls_required");
                         say_goodbye(&mut transport, &told).await;
                         return None;
                     }
@@ -218,10 +280,10 @@ impl Door {
 
     async fn start_tls(&self, transport: Transport) -> Option<Transport> {
         match (transport, &self.tls) {
-            (Transport::Plain(mut stream), Some(acceptor)) => {
+            (Either::Left(mut stream), Some(acceptor)) => {
                 stream.write_all(b"S").await.ok()?;
                 match acceptor.accept(stream).await {
-                    Ok(stream) => Some(Transport::Tls(Box::new(stream))),
+                    Ok(stream) => Some(Either::Right(Box::new(stream))),
                     Err(error) => {
                         tracing::debug!(%error, "TLS handshake failed");
                         None
@@ -233,6 +295,34 @@ impl Door {
                 Some(transport)
             }
         }
+    }
+
+    /// The transport, and whether it is encrypted from its first byte on: a TLS record instead of a packet (PostgreSQL
+    /// 17, `sslnegotiation=direct`).
+    async fn first_byte(&self, stream: TcpStream) -> Option<(Transport, bool)> {
+        let mut first = [0];
+        stream.peek(&mut first).await.ok()?;
+        match first {
+            [TLS_HANDSHAKE] => Some((self.direct_tls(stream).await?, true)),
+            _ => Some((Either::Left(stream), false)),
+        }
+    }
+
+    /// TLS without having been asked whether it is spoken. The client has to say that it means PostgreSQL by it (ALPN):
+    /// what was meant for another protocol is not taken for ours.
+    async fn direct_tls(&self, stream: TcpStream) -> Option<Transport> {
+        let stream = match self.tls.as_ref()?.accept(stream).await {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::debug!(%error, "TLS handshake failed");
+                return None;
+            }
+        };
+        if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
+            tracing::debug!("direct TLS without the ALPN protocol \"postgresql\"");
+            return None;
+        }
+        Some(Either::Right(Box::new(stream)))
     }
 
     async fn log_in(
@@ -253,6 +343,7 @@ impl Door {
             let message = format!("database \"{}\" does not exist", opening.database);
             return Err(Failed::Told(Told {
                 sqlstate: "3D000".into(),
+                slug: "database_unknown",
                 ..Told::violation(message)
             }));
         }
@@ -263,7 +354,7 @@ impl Door {
             .server_parameters()
             .await
             .map_err(|fault| tell(fault.into()))?;
-        let mut settings = Settings::new(&server, caller.login());
+        let mut settings = Settings::new(&server, caller.login(), self.limits());
         for (name, value) in &wanted {
             settings.start_up(name, value).map_err(|told| {
                 Failed::Told(Told {

@@ -15,6 +15,7 @@ use crate::error::{Error, Fault, FaultKind};
 use crate::gateway::Gateway;
 use crate::session::{Answer, Told};
 use bytes::BytesMut;
+pub use door::ALPN;
 use door::Door;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,12 +68,15 @@ pub async fn serve(
     let workers = Workers::start(gateway.limits().worker_threads)?;
     let door = Arc::new(Door::new(gateway, tls, require_tls));
     let mut sessions = JoinSet::new();
+    // Connections beyond the limit of clients, which may bring a cancel request.
+    let mut cancels = JoinSet::new();
     let sessions_shutdown = shutdown.clone();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    if sessions.len() >= door.clients_max() {
+                    let over = sessions.len() >= door.limits().clients_max;
+                    if over && cancels.len() >= door.limits().cancels_max {
                         turn_away(stream);
                         continue;
                     }
@@ -84,11 +88,13 @@ pub async fn serve(
                     let runtime = seat.runtime.clone();
                     let session = async move {
                         match TcpStream::from_std(stream) {
+                            Ok(stream) if over => door.only_cancel(stream, peer).await,
                             Ok(stream) => door.welcome(stream, peer, shutdown).await,
                             Err(error) => tracing::warn!(%error, "a client could not be taken over"),
                         }
                     };
-                    sessions.spawn_on(seated(seat, session), &runtime);
+                    let kind = if over { &mut cancels } else { &mut sessions };
+                    kind.spawn_on(seated(seat, session), &runtime);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "accept failed");
@@ -101,6 +107,7 @@ pub async fn serve(
                     tracing::error!(%error, "a session ended by a panic");
                 }
             }
+            Some(_) = cancels.join_next() => {}
             () = stopped(&mut shutdown) => break,
         }
     }
@@ -112,12 +119,15 @@ pub async fn serve(
     Ok(())
 }
 
+fn too_many() -> Told {
+    let fault = Fault::because(FaultKind::TooManyClients, "limits.clients_max is reached");
+    Told::fatal(&Error::Failed(fault))
+}
+
 /// Tells one client too many so, without letting it cost anything.
 fn turn_away(stream: TcpStream) {
-    let fault = Fault::because(FaultKind::TooManyClients, "limits.clients_max is reached");
-    let told = Told::fatal(&Error::Failed(fault));
     let mut out = BytesMut::new();
-    Answer::new(&mut out).error(&told);
+    Answer::new(&mut out).error(&too_many());
     // An empty socket buffer takes it at once; a client that is not there does not matter.
     let _best_effort = stream.try_write(&out);
     drop(stream);

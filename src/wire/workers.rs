@@ -5,7 +5,7 @@
 //! in one turn. Texts that have to be read and verified are not read here ([`crate::gateway`]), so no session
 //! waits for another one's.
 
-use crate::sql::STACK_BYTES;
+use crate::gateway::STACK_BYTES;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

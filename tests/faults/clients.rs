@@ -214,7 +214,9 @@ fn one_client_too_many_is_told_so() {
     let served = site.serve();
     let mut bob = served.connect(&site, "bob");
     let anne = served.connect(&site, "anne");
-    let refused = Client::open(served.address).answer();
+    let mut third = Client::open(served.address);
+    third.send(&startup(&[("user", "bob"), ("database", &site.database)]));
+    let refused = third.answer();
     assert_eq!((code(&refused).as_str(), refused.closed), ("53300", true));
     sees(&mut bob, "1300.00");
     drop(anne);

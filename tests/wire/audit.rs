@@ -1,6 +1,6 @@
 //! Exactly one record a request, whatever came of it.
 
-use crate::client::frame;
+use crate::client::{Client, frame, startup};
 use crate::{gate, login};
 use rowgate::config::AuditSink;
 use std::time::Duration;
@@ -74,4 +74,66 @@ async fn one_record_a_request_and_one_outcome_a_run() {
         .filter(|line| line["decision"] == "allow")
         .count();
     assert_eq!(outcomes, allowed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_login_leaves_one_line_without_what_was_shown() {
+    let gate = gate(|_| {}).await;
+    let AuditSink::File(path) = &gate.config.audit.sink else {
+        panic!("the example's audit log is a file");
+    };
+    let attempt = |user: &str, database: &str, password: &str| {
+        let parameters = [
+            ("user", user),
+            ("database", database),
+            ("application_name", "l0gin"),
+        ];
+        assert!(Client::login_with(gate.address, password, &parameters).is_err());
+    };
+    attempt("bob", &gate.database, "wr0ng-secret");
+    attempt("nobody", &gate.database, "wr0ng-secret");
+    attempt("bob", "elsewhere", rowgate::demo::PASSWORD);
+    // Delegation that this login may not do.
+    let delegated = [
+        ("user", "bob"),
+        ("database", &gate.database),
+        ("options", "-c rowgate.user_id=anne"),
+    ];
+    assert!(Client::login_with(gate.address, "wr0ng-secret", &delegated).is_err());
+    // Accepted, left before the proof, and no start-up packet at all: no line.
+    drop(login(&gate, "anne"));
+    let mut silent = Client::open(gate.address);
+    silent.send(&startup(&[("user", "eve"), ("database", &gate.database)]));
+    drop(silent);
+    drop(Client::open(gate.address));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let log = std::fs::read_to_string(path).unwrap();
+    assert!(!log.contains("wr0ng-secret"));
+    let lines: Vec<serde_json::Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|line: &serde_json::Value| line["event"] == "login")
+        .collect();
+    let seen: Vec<[&str; 4]> = lines
+        .iter()
+        .map(|line| {
+            ["login", "user_id", "reason", "decision"]
+                .map(|name| line[name].as_str().unwrap_or("-"))
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ["bob", "-", "authentication_failed", "refuse"],
+            ["nobody", "-", "authentication_failed", "refuse"],
+            ["bob", "-", "database_unknown", "refuse"],
+            ["bob", "anne", "authentication_failed", "refuse"],
+        ]
+    );
+    for line in &lines {
+        assert!(line["peer"].as_str().unwrap().starts_with("127.0.0.1:"));
+        assert!(line["time"].is_string() && line["request_id"].is_string());
+    }
+    assert_eq!(lines[0]["application_name"], "l0gin");
+    assert_eq!(lines[2]["database"], "elsewhere");
 }

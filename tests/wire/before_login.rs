@@ -164,6 +164,7 @@ async fn more_clients_than_allowed_are_told_so() {
     let _first = login(&gate, "bob");
     let second = login(&gate, "bob");
     let mut third = Client::open(gate.address);
+    third.send(&startup(&[("user", "bob"), ("database", &gate.database)]));
     let answer = third.answer();
     assert_eq!(answer.error().unwrap().code, "53300");
     assert!(answer.closed);

@@ -91,3 +91,28 @@ async fn a_client_that_leaves_takes_its_query_with_it() {
     wait_for(&gate, 0).await;
     assert_eq!(value(&login(&gate, "anne").simple("SELECT 1")), "1");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_gets_through_when_there_is_no_room_for_clients() {
+    let gate = gate(|config| {
+        config.limits.clients_max = 1;
+        config.limits.cancels_max = 2;
+    })
+    .await;
+    let (mut bob, bobs) = login_with_key(&gate, "bob");
+    send_query(&mut bob, ENDLESS);
+    wait_for(&gate, 1).await;
+    // Somebody else brings no cancel request: told, and gone.
+    let mut other = Client::open(gate.address);
+    other.send(&startup(&[("user", "anne"), ("database", &gate.database)]));
+    let answer = other.answer();
+    assert_eq!((code(&answer).as_str(), answer.closed), ("53300", true));
+    // Two that say nothing hold the two places; one more is turned away at once.
+    let silent = [Client::open(gate.address), Client::open(gate.address)];
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(code(&Client::open(gate.address).answer()), "53300");
+    drop(silent);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    send_cancel(&gate, &bobs);
+    assert_eq!(code(&bob.answer()), "57014");
+}

@@ -334,3 +334,52 @@ async fn the_principals_parameters_are_out_of_reach() {
     );
     assert_eq!(value(&plain), "650.00");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_database_points_into_the_callers_text() {
+    let gate = gate(|_| {}).await;
+    let mut client = login(&gate, "bob");
+    let position = |answer: &crate::client::Answer| {
+        let (_, body) = answer.messages.iter().find(|(kind, _)| *kind == b'E')?;
+        let found = body
+            .split(|byte| *byte == 0)
+            .find(|part| part.first() == Some(&b'P'));
+        found.map(|part| String::from_utf8_lossy(&part[1..]).into_owned())
+    };
+    // "operator does not exist: text + integer", found by the database when it analyses the final text.
+    let sql = "SELECT id FROM invoices WHERE note + 1 > 2";
+    for text in [sql.to_owned(), format!("  /* é */ {sql}")] {
+        let at = text.chars().position(|c| c == '+').unwrap() + 1;
+        let simple = client.simple(&text);
+        assert_eq!(code(&simple), "42883");
+        assert_eq!(position(&simple), Some(at.to_string()), "simple: {text}");
+        assert_eq!(
+            position(&client.extended(&text)),
+            Some(at.to_string()),
+            "{text}"
+        );
+        let named = [parse("named", &text, &[]), describe(b'S', "named"), sync()];
+        assert_eq!(
+            position(&run(&mut client, &named)),
+            Some(at.to_string()),
+            "{text}"
+        );
+        run(&mut client, &[close(b'S', "named"), sync()]);
+        // Which of two it was.
+        let second = [
+            parse("", "SELECT note FROM invoices", &[]),
+            bind("", "", 0, &[]),
+            execute("", 0),
+            parse("other", &text, &[]),
+            bind("b", "other", 0, &[]),
+            execute("b", 0),
+            sync(),
+        ];
+        assert_eq!(
+            position(&run(&mut client, &second)),
+            Some(at.to_string()),
+            "{text}"
+        );
+        run(&mut client, &[close(b'S', "other"), sync()]);
+    }
+}

@@ -87,3 +87,55 @@ async fn tls_works_and_is_required_where_asked_for() {
         .unwrap();
     assert_eq!(row.get::<_, String>(0), "1300.00");
 }
+
+/// A start-up packet sent inside TLS that was not asked for first; what comes back, or why TLS failed.
+async fn direct(
+    gate: &crate::support::Gate,
+    roots: &rustls::RootCertStore,
+    alpn: &[&[u8]],
+) -> Result<u8, String> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots.clone())
+        .with_no_client_auth();
+    tls.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    let tcp = tokio::net::TcpStream::connect(gate.address).await.unwrap();
+    let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(tls));
+    let mut stream = connector
+        .connect(name, tcp)
+        .await
+        .map_err(|e| e.to_string())?;
+    let packet = startup(&[("user", "bob"), ("database", &gate.database)]);
+    stream.write_all(&packet).await.map_err(|e| e.to_string())?;
+    stream.read_u8().await.map_err(|e| e.to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_from_the_first_byte_on_has_to_name_the_protocol() {
+    let certificates = certificates();
+    let gate = gate(|config| with_tls(config, &certificates, true)).await;
+    let roots = &certificates.roots;
+    assert_eq!(direct(&gate, roots, &[b"postgresql"]).await, Ok(b'R'));
+    assert_eq!(
+        direct(&gate, roots, &[b"h2", b"postgresql"]).await,
+        Ok(b'R')
+    );
+    // Another protocol, or none: nobody is asked for a password.
+    assert!(direct(&gate, roots, &[b"http/1.1"]).await.is_err());
+    assert!(direct(&gate, roots, &[]).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_tls_a_handshake_is_not_answered() {
+    let gate = gate(|_| {}).await;
+    let roots = certificates().roots;
+    assert!(direct(&gate, &roots, &[b"postgresql"]).await.is_err());
+    let mut client = Client::open(gate.address);
+    client.send(&[22, 3, 1, 0, 5, 1, 2, 3, 4, 5]);
+    let answer = client.answer();
+    assert!(answer.closed && answer.messages.is_empty());
+}
