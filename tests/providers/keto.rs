@@ -85,7 +85,7 @@ async fn found(server: &KetoServer, more: &str, user: &str) -> Result<BTreeSet<S
     let principal = ask(&providers.resolver(), user).await;
     let principal = principal.map_err(|error| match error {
         rowgate::error::Error::Failed(fault) => format!("{:#}", fault.cause),
-        other => format!("{other:?}"),
+        rowgate::error::Error::Refused(refusal) => format!("{refusal:?}"),
     })?;
     let pair = Pair::new("document", "viewer");
     assert!(principal.objects().keys().all(|asked| *asked == pair));
