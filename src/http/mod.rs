@@ -88,7 +88,12 @@ pub async fn serve(listener: Listener, routes: Router, mut shutdown: watch::Rece
         tls: tls.is_some(),
     });
     let routes = guard::around(routes, guard);
-    let tls = tls.map(TlsAcceptor::from);
+    // The PostgreSQL listener names its own protocol (ALPN); on this one a client means HTTP.
+    let tls = tls.map(|config| {
+        let mut config = Arc::unwrap_or_clone(config);
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        TlsAcceptor::from(Arc::new(config))
+    });
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
