@@ -422,6 +422,11 @@ impl Gateway {
         self.parts.audit.login_refused(refused);
     }
 
+    /// The policy in force.
+    pub fn policy(&self) -> Arc<Policy> {
+        self.parts.policy.load_full()
+    }
+
     /// How a request ended.
     pub fn finish(&self, request_id: RequestId, outcome: Outcome) {
         self.parts.audit.outcome(request_id, &outcome);

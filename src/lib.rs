@@ -29,6 +29,7 @@ pub mod limits;
 pub mod manage;
 pub mod policy;
 pub mod provider;
+pub mod query_api;
 pub mod session;
 pub mod sql;
 pub mod telemetry;

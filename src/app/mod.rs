@@ -2,6 +2,7 @@
 
 mod admin;
 mod build;
+mod query;
 mod reload;
 mod remote;
 mod tags;
@@ -45,6 +46,8 @@ pub async fn serve(
 pub struct Addresses {
     /// For clients.
     pub clients: SocketAddr,
+    /// For queries over HTTP.
+    pub http: Option<SocketAddr>,
     /// For whoever manages permissions.
     pub admin: Option<SocketAddr>,
 }
@@ -53,6 +56,9 @@ impl Addresses {
     fn announce(self, tls: bool) {
         let address = self.clients;
         tracing::info!(%address, "serving");
+        if let Some(address) = self.http {
+            tracing::info!(%address, tls, "serving queries over HTTP");
+        }
         if let Some(address) = self.admin {
             tracing::info!(%address, tls, "serving the admin listener");
         }
@@ -100,8 +106,10 @@ pub async fn serve_at(
         policy: Arc::clone(&policy),
     };
     let door = admin::Door::open(&config, tls.clone(), Arc::clone(&audit), rights).await?;
+    let queries = query::Door::open(&config, tls.clone(), Arc::clone(&gateway)).await?;
     let addresses = Addresses {
         clients: listener.local_addr()?,
+        http: queries.as_ref().map(query::Door::address).transpose()?,
         admin: door.as_ref().map(admin::Door::address).transpose()?,
     };
     let reloader = Reloader::new(config, policy, authenticator, resolver, providers, jwks)?;
@@ -110,13 +118,14 @@ pub async fn serve_at(
     ready(addresses);
     let (stop, stopped) = watch::channel(false);
     let clients = crate::wire::serve(listener, gateway, tls, require_tls, stopped.clone());
+    let querying = query::serve(queries, stopped.clone());
     let administering = async {
         if let Some(door) = door {
             door.serve(stopped).await;
         }
     };
-    let serving = async { tokio::join!(clients, administering) };
-    let (served, ()) = until(stop, shutdown, serving).await;
+    let serving = async { tokio::join!(clients, querying, administering) };
+    let (served, (), ()) = until(stop, shutdown, serving).await;
     drop(reloading);
     audit.flush().await;
     tracing::info!("stopped");

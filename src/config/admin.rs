@@ -1,6 +1,7 @@
 //! `[admin]`: managing permissions, by command and over HTTP.
 
 use super::check::{Check, join};
+use super::listener::address;
 use super::sections::upstream_tls;
 use super::{Upstream, UpstreamTls};
 use crate::tuples::{TupleTable, Tuples};
@@ -108,7 +109,7 @@ fn settings(
     tables: AdminTables,
 ) -> Option<Admin> {
     let listen = raw.listen.as_deref();
-    let listen = listen.and_then(|text| address(check, text, raw.hosts.as_deref(), tls));
+    let listen = listen.and_then(|text| address(check, "admin", text, raw.hosts.as_deref(), tls));
     let hint = "Give it a login of its own, which may write to these tables and nothing else.";
     let user = check.required("admin.user", raw.user, hint);
     let readers = [Some(&upstream.user), upstream.superuser_user.as_ref()];
@@ -143,36 +144,6 @@ fn settings(
         strict: raw.strict.unwrap_or(false),
         tables,
     })
-}
-
-/// Where the listener is. On an address that others reach it takes TLS, and a name to answer to.
-fn address(
-    check: &mut Check,
-    text: &str,
-    hosts: Option<&[String]>,
-    tls: bool,
-) -> Option<SocketAddr> {
-    let Ok(listen) = text.parse::<SocketAddr>() else {
-        let says = format!("\"{text}\" is not an address and a port");
-        let hint = "Write it as \"127.0.0.1:6433\" or \"[::1]:6433\".";
-        check.problem("admin.listen", says, hint);
-        return None;
-    };
-    if !listen.ip().is_loopback() && !tls {
-        check.problem(
-            "admin.listen",
-            "is reachable from other machines and [tls] is not set",
-            "Set [tls], or listen on 127.0.0.1: tokens and changes must not travel in clear.",
-        );
-    }
-    if listen.ip().is_unspecified() && hosts.is_none_or(<[String]>::is_empty) {
-        check.problem(
-            "admin.hosts",
-            "names no host, and admin.listen is every address",
-            "Name the hosts that clients call it by, such as [\"gate.example.com\"].",
-        );
-    }
-    Some(listen)
 }
 
 /// Key, table and columns of a kind where the configuration does not say otherwise.

@@ -4,6 +4,8 @@ mod admin;
 mod check;
 mod conditions;
 mod hierarchy;
+mod http;
+mod listener;
 mod logins;
 pub mod preset;
 mod providers;
@@ -23,6 +25,7 @@ pub use check::Problem;
 pub(crate) use conditions::parse as parse_conditions;
 pub use conditions::{Condition, Match, Window};
 pub use hierarchy::Hierarchy;
+pub use http::Http;
 pub use providers::{
     AiPermissionFiles, HttpProvider, KetoConfirm, KetoProvider, KetoUsers, RedisMode, RedisProvider,
 };
@@ -71,6 +74,8 @@ pub struct Config {
     pub audit: Audit,
     /// What a principal needs to be let in at all.
     pub gate: Gate,
+    /// Queries over HTTP; without it only the wire is served.
+    pub http: Option<Http>,
     /// Managing permissions; without it they cannot be managed.
     pub admin: Option<Admin>,
     /// The bounds.

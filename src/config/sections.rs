@@ -3,7 +3,7 @@
 use super::check::{Check, Problem, join};
 use super::{
     Audit, AuditSink, Config, Enforcement, Gate, Tls, Upstream, UpstreamTls, admin, conditions,
-    hierarchy, logins, providers, raw, tags, tuples,
+    hierarchy, http, logins, providers, raw, tags, tuples,
 };
 use super::{Provider, ProviderKind};
 use crate::limits::Limits;
@@ -31,6 +31,7 @@ const SECTIONS: &[&str] = &[
     "conditions",
     "audit",
     "gate",
+    "http",
     "admin",
     "limits",
 ];
@@ -51,6 +52,7 @@ pub(super) fn read(text: &str, path: &Path) -> Result<Config, Vec<Problem>> {
     let conditions = conditions::conditions(&mut check, &mut top, &names);
     let audit = audit(&mut check, &mut top);
     let gate = gate(&mut check, &mut top);
+    let http = http::http(&mut check, &mut top, tls.is_some());
     let around = (upstream.as_ref(), tuples.as_deref(), tls.is_some());
     let admin = admin::admin(&mut check, &mut top, around);
     let limits = limits(&mut check, &mut top);
@@ -80,6 +82,7 @@ pub(super) fn read(text: &str, path: &Path) -> Result<Config, Vec<Problem>> {
                 conditions,
                 audit,
                 gate,
+                http,
                 admin,
                 limits,
                 warnings: check.warnings,

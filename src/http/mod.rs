@@ -104,7 +104,7 @@ pub async fn serve(listener: Listener, routes: Router, mut shutdown: watch::Rece
                 }
                 Ok((stream, address)) => {
                     let (tls, routes, shutdown) = (tls.clone(), routes.clone(), shutdown.clone());
-                    connections.spawn(connection(stream, address, tls, routes, shutdown));
+                    connections.spawn(connection(stream, address, tls, routes, request_max, shutdown));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "accept failed");
@@ -132,6 +132,7 @@ async fn connection(
     address: SocketAddr,
     tls: Option<TlsAcceptor>,
     routes: Router,
+    request_max: Duration,
     shutdown: watch::Receiver<bool>,
 ) {
     let _without_it_only_slower = stream.set_nodelay(true);
@@ -140,9 +141,9 @@ async fn connection(
         tls: tls.is_some(),
     };
     match tls {
-        None => exchange(stream, peer, routes, shutdown).await,
+        None => exchange(stream, peer, routes, request_max, shutdown).await,
         Some(acceptor) => match tokio::time::timeout(HEAD_MAX, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => exchange(stream, peer, routes, shutdown).await,
+            Ok(Ok(stream)) => exchange(stream, peer, routes, request_max, shutdown).await,
             Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
             Err(_) => tracing::debug!("TLS handshake not finished in time"),
         },
@@ -150,8 +151,13 @@ async fn connection(
 }
 
 /// The requests of one connection.
-async fn exchange<S>(stream: S, peer: Peer, routes: Router, mut shutdown: watch::Receiver<bool>)
-where
+async fn exchange<S>(
+    stream: S,
+    peer: Peer,
+    routes: Router,
+    request_max: Duration,
+    mut shutdown: watch::Receiver<bool>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let routes = routes.layer(axum::Extension(peer));
@@ -163,15 +169,16 @@ where
     let service = TowerToHyperService::new(routes);
     let mut exchange = pin!(http.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
-        ended = &mut exchange => Some(ended),
-        () = stopped(&mut shutdown) => None,
-        () = tokio::time::sleep(CONNECTION_MAX) => None,
+        ended = &mut exchange => Ok(ended),
+        () = stopped(&mut shutdown) => Err(END_PATIENCE),
+        // The request under way has its own time.
+        () = tokio::time::sleep(CONNECTION_MAX) => Err(END_PATIENCE.max(request_max)),
     };
     let ended = match ended {
-        Some(ended) => ended,
-        None => {
+        Ok(ended) => ended,
+        Err(patience) => {
             exchange.as_mut().graceful_shutdown();
-            let Ok(ended) = tokio::time::timeout(END_PATIENCE, exchange).await else {
+            let Ok(ended) = tokio::time::timeout(patience, exchange).await else {
                 return;
             };
             ended

@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use std::borrow::Cow;
 
 /// Before the slug.
 const URN: &str = "urn:rowgate:problem:";
@@ -25,7 +26,7 @@ pub struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    sqlstate: Option<&'static str>,
+    sqlstate: Option<Cow<'static, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     position: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,6 +80,32 @@ impl Problem {
         self
     }
 
+    /// The SQLSTATE the wire says it with.
+    #[must_use]
+    pub fn state(mut self, sqlstate: impl Into<Cow<'static, str>>) -> Self {
+        self.sqlstate = Some(sqlstate.into());
+        self
+    }
+
+    /// Where in the caller's text, in characters, 1-based.
+    #[must_use]
+    pub fn at(mut self, position: Option<u32>) -> Self {
+        self.position = position;
+        self
+    }
+
+    /// With the request's id: for an answer that has begun, where the guard cannot add it.
+    #[must_use]
+    pub fn identified(mut self, request_id: RequestId) -> Self {
+        self.request_id = Some(request_id);
+        self
+    }
+
+    /// The SQLSTATE, where it has one.
+    pub fn sqlstate(&self) -> Option<&str> {
+        self.sqlstate.as_deref()
+    }
+
     /// When to try again, in seconds.
     #[must_use]
     pub fn retry_after(mut self, seconds: u64) -> Self {
@@ -97,20 +124,20 @@ impl Problem {
     }
 
     /// The answer itself; the guard adds the request's id.
-    pub(super) fn render(mut self, request_id: RequestId) -> Response {
-        self.request_id = Some(request_id);
+    pub(super) fn render(self, request_id: RequestId) -> Response {
+        let this = self.identified(request_id);
         // Strings and numbers: serialization cannot fail.
-        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let body = serde_json::to_vec(&this).unwrap_or_default();
         let mut response = Response::new(Body::from(body));
-        *response.status_mut() = self.status;
+        *response.status_mut() = this.status;
         let headers = response.headers_mut();
         let json = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, json);
-        if self.status == StatusCode::UNAUTHORIZED {
+        if this.status == StatusCode::UNAUTHORIZED {
             let bearer = HeaderValue::from_static("Bearer realm=\"rowgate\"");
             headers.insert(header::WWW_AUTHENTICATE, bearer);
         }
-        if let Some(seconds) = self.retry_after_s {
+        if let Some(seconds) = this.retry_after_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
@@ -141,7 +168,7 @@ impl From<Refusal> for Problem {
         Self {
             detail: Some(refusal.message),
             hint: refusal.hint,
-            sqlstate: Some(reason.sqlstate()),
+            sqlstate: Some(reason.sqlstate().into()),
             position: refusal.position,
             ..Self::new(refusal_status(reason)).slug(reason.slug())
         }
@@ -154,7 +181,7 @@ impl From<Fault> for Problem {
         let Fault { kind, cause } = fault;
         tracing::error!(fault = kind.slug(), cause = %format_args!("{cause:#}"), "request failed");
         Self {
-            sqlstate: Some(kind.sqlstate()),
+            sqlstate: Some(kind.sqlstate().into()),
             ..Self::new(fault_status(kind))
                 .slug(kind.slug())
                 .detail(kind.message())

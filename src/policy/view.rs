@@ -189,6 +189,15 @@ impl PermissionView {
         digest.iter().take(16).map(|b| format!("{b:02x}")).collect()
     }
 
+    /// Whether the view may give fewer rows than its table has: unless it is surely the whole table.
+    pub fn may_hold_back(&self, superuser: bool) -> bool {
+        let single = self.parsed.single.as_ref();
+        let whole = single.is_some_and(|item| item.relation == self.relation)
+            && self.parsed.unconditional
+            && self.role_column.is_none();
+        !(whole || superuser && self.superuser)
+    }
+
     /// The SELECT as written.
     pub fn body(&self) -> &str {
         &self.body

@@ -124,6 +124,8 @@ pub(crate) struct Body {
     pub(crate) single: Option<FromItem>,
     pub(crate) in_selects: Vec<InSelect>,
     pub(crate) two_tables: Option<TwoTables>,
+    /// A plain SELECT without a condition.
+    pub(crate) unconditional: bool,
 }
 
 impl Body {
@@ -175,6 +177,7 @@ impl Body {
             single: shape.single,
             in_selects: shape.in_selects,
             two_tables: shape.two_tables,
+            unconditional: shape.unconditional,
         })
     }
 

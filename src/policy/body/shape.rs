@@ -15,6 +15,8 @@ pub(super) struct Shape {
     pub(super) single: Option<FromItem>,
     pub(super) in_selects: Vec<InSelect>,
     pub(super) two_tables: Option<TwoTables>,
+    /// A plain SELECT without a condition.
+    pub(super) unconditional: bool,
 }
 
 impl Shape {
@@ -29,6 +31,7 @@ impl Shape {
         if !is_plain(select) {
             return shape;
         }
+        shape.unconditional = is_null(select, "where_clause");
         let filter = keyword(tokens, Token::Where).map(|(_, after)| after..end);
         match from {
             [one] if one_table => {
