@@ -8,8 +8,11 @@
 //! body does not show. No column has a type whose input looks something up by name (`reg*`, `aclitem`), because
 //! comparing such a column with a literal asks the whole catalogue.
 
+mod functions;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use functions::{Replacement, replacement};
 
 use crate::error::{Reason, Refusal};
 use crate::policy::compose::literal;

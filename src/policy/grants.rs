@@ -276,6 +276,11 @@ impl Grants {
         }
     }
 
+    /// Where unqualified names are looked up, in order.
+    pub fn search_path(&self) -> &[String] {
+        &self.search_path
+    }
+
     /// Functions the policy allows beside the built-in list.
     pub fn extra_functions(&self) -> &[String] {
         &self.extra_functions

@@ -284,6 +284,21 @@ const SHOWN: &[(&str, &str)] = &[
         "invoices",
     ),
     ("SELECT count(*) FROM pg_attrdef", "0"),
+    // Functions about the catalogue: what stands in their place reads the shadows.
+    (
+        "SELECT c.relname FROM pg_class c WHERE pg_catalog.pg_table_is_visible(c.oid) AND c.relname IN ('invoices', \
+         'canary_table') AND NOT pg_table_is_visible(1259)",
+        "invoices",
+    ),
+    (
+        "SELECT obj_description(c.oid, 'pg_class'), pg_get_userbyid(c.relowner), pg_get_expr(NULL, c.oid) FROM pg_class c \
+         WHERE c.relname = 'invoices' AND pg_type_is_visible(c.reltype)",
+        "||",
+    ),
+    (
+        "SELECT pg_table_is_visible FROM (SELECT pg_table_is_visible(0::oid)) x",
+        "f",
+    ),
     ("SELECT count(*) FROM pg_database", "1"),
     // The caller's own query of that name wins where the name is not qualified, as in PostgreSQL.
     (
@@ -324,6 +339,7 @@ const TELLS_NOTHING: &[&str] = &[
 #[tokio::test(flavor = "multi_thread")]
 async fn conditions_meet_no_hidden_row_and_look_nothing_up() {
     let gate = gate("catalog_tells_nothing", Enforcement::Barrier).await;
+    functions_tell_nothing(&gate).await;
     let bob = gate.connect("bob").await;
     for sql in TELLS_NOTHING {
         assert_eq!(lines(&bob, sql).await, [""; 0], "{sql}");
@@ -377,4 +393,25 @@ async fn a_hidden_name_is_refused_as_an_unknown_one_is() {
         let plain = |text: &str| text.split("position").next().map(str::to_owned);
         assert_eq!(plain(&told), plain(&other), "{template}");
     }
+}
+
+/// Every number the server gave to a hidden object, asked of every function that is answered.
+async fn functions_tell_nothing(gate: &support::Gate) {
+    let server = support::cluster().connect(&gate.database).await.unwrap();
+    let bob = gate.connect("bob").await;
+    let hidden = "SELECT oid FROM pg_class WHERE relname LIKE 'canary%' UNION SELECT oid FROM pg_type WHERE typname LIKE \
+                  '%canary%' UNION SELECT oid FROM pg_proc WHERE proname LIKE 'canary%' UNION SELECT oid FROM pg_constraint \
+                  WHERE conname LIKE 'canary%' UNION SELECT oid FROM pg_trigger WHERE tgname LIKE 'canary%'";
+    let mut asked = 0;
+    for row in server.query(hidden, &[]).await.unwrap() {
+        let oid: u32 = row.get(0);
+        let sql = format!(
+            "SELECT pg_table_is_visible({oid}) OR pg_type_is_visible({oid}) OR pg_function_is_visible({oid}) OR \
+             pg_collation_is_visible({oid}), obj_description({oid}, 'pg_class'), col_description({oid}, 1), \
+             pg_get_viewdef({oid}), pg_get_triggerdef({oid}), pg_get_userbyid({oid})"
+        );
+        assert_eq!(lines(&bob, &sql).await, ["f|||||"], "{oid}");
+        asked += 1;
+    }
+    assert!(asked > 10, "{asked}");
 }

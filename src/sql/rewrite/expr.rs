@@ -214,7 +214,7 @@ impl Rewriter<'_> {
                 self.data_type(data_type)?;
                 literal(value)
             }
-            Expr::Function(function) => self.function(function),
+            Expr::Function(_) => self.call(expr),
             Expr::Case {
                 case_token: AttachedToken(_),
                 end_token: AttachedToken(_),

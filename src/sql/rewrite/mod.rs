@@ -8,6 +8,7 @@
 mod expr;
 mod function;
 mod group_by;
+mod introspection;
 mod operator;
 mod query;
 mod relation;

@@ -159,8 +159,19 @@ impl Rewriter<'_> {
         for item in items {
             let item_names = match item {
                 SelectItem::UnnamedExpr(expr) => {
+                    let called = output_name(expr);
+                    let call = matches!(expr, Expr::Function(_));
                     self.expr(expr)?;
-                    output_name(expr).map(|name| vec![name])
+                    // What stands in the place of a call keeps the call's name.
+                    if let (Some(name), true, false) =
+                        (&called, call, matches!(expr, Expr::Function(_)))
+                    {
+                        *item = SelectItem::ExprWithAlias {
+                            expr: expr.clone(),
+                            alias: names::ident(name),
+                        };
+                    }
+                    called.map(|name| vec![name])
                 }
                 SelectItem::ExprWithAlias { expr, alias } => {
                     self.expr(expr)?;
