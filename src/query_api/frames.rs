@@ -101,7 +101,7 @@ pub(super) fn values(body: &[u8]) -> Option<Vec<Option<&str>>> {
 mod tests {
     use super::*;
 
-    const TWO: &[u8] = b"T\0\0\0\x30\0\x02id\0\0\0\0\0\0\0\0\0\0\x17\0\x04\xff\xff\xff\xff\0\0\
+    const TWO: &[u8] = b"T\0\0\0\x2f\0\x02id\0\0\0\0\0\0\0\0\0\0\x17\0\x04\xff\xff\xff\xff\0\0\
         a\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0";
 
     #[test]
