@@ -100,7 +100,10 @@ pub async fn serve(listener: Listener, routes: Router, mut shutdown: watch::Rece
             accepted = socket.accept() => match accepted {
                 Ok((stream, _)) if connections.len() >= connections_max => {
                     // An empty socket buffer takes it at once; a client that is not there does not matter.
-                    let _best_effort = stream.try_write(BUSY);
+                    // Past the runtime, which has not yet heard that a new socket can be written to.
+                    if let Ok(mut stream) = stream.into_std() {
+                        let _best_effort = std::io::Write::write(&mut stream, BUSY);
+                    }
                 }
                 Ok((stream, address)) => {
                     let (tls, routes, shutdown) = (tls.clone(), routes.clone(), shutdown.clone());

@@ -128,9 +128,11 @@ fn too_many() -> Told {
 fn turn_away(stream: TcpStream) {
     let mut out = BytesMut::new();
     Answer::new(&mut out).error(&too_many());
-    // An empty socket buffer takes it at once; a client that is not there does not matter.
-    let _best_effort = stream.try_write(&out);
-    drop(stream);
+    // An empty socket buffer takes it at once; a client that is not there does not matter. Past the runtime, which has
+    // not yet heard of a socket this new that it can be written to, and would not try.
+    if let Ok(mut stream) = stream.into_std() {
+        let _best_effort = std::io::Write::write(&mut stream, &out);
+    }
 }
 
 async fn say_goodbye(stream: &mut (impl AsyncWriteExt + Unpin), told: &Told) {
