@@ -6,18 +6,15 @@ use crate::audit::AuditLog;
 use crate::config::{Admin, Config, ProviderKind, Tags};
 use crate::control::{Connector, Target, client_tls};
 use crate::error::Fault;
-use crate::http::{self, Hosts, Listener};
+use crate::http::{Door, Hosts, Listener};
 use crate::identity::Authenticator;
 use crate::manage::{ManageError, Manager, Store, StoreSettings};
 use crate::policy::Policy;
 use crate::provider::Resolver;
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use axum::Router;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
 
 /// On top of the steps of a change (waiting, changing, recording, committing): a request's own.
 const REQUEST_EXTRA: Duration = Duration::from_secs(10);
@@ -87,56 +84,40 @@ pub(super) struct Rights {
     pub(super) policy: Arc<ArcSwap<Policy>>,
 }
 
-/// The admin listener, bound and ready to serve.
-pub(super) struct Door {
-    listener: Listener,
-    routes: Router,
-}
-
-impl Door {
-    /// `None` when the configuration has no listener.
-    pub(super) async fn open(
-        config: &Config,
-        tls: Option<Arc<rustls::ServerConfig>>,
-        audit: Arc<AuditLog>,
-        rights: Rights,
-    ) -> anyhow::Result<Option<Self>> {
-        let Some((admin, listen)) = config.admin.as_ref().and_then(|a| Some((a, a.listen?))) else {
-            return Ok(None);
-        };
-        let manager = Arc::new(probed(config, audit).await?);
-        let socket = super::listen(listen).await?;
-        let patience = Duration::from_millis(config.limits.audit_ms_max);
-        let listener = Listener {
-            hosts: Hosts::new(listen, &admin.hosts),
-            socket,
-            tls,
-            connections_max: admin.connections_max,
-            request_max: admin.timeout * 3 + patience + REQUEST_EXTRA,
-        };
-        let Rights {
-            authenticator,
-            resolver,
-            policy,
-        } = rights;
-        let routes = admin::routes(Parts {
-            authenticator,
-            resolver,
-            policy,
-            manager,
-            connect_requires: config.gate.connect_requires.clone(),
-            tuples: config.tuples.clone(),
-            body_bytes_max: admin.body_bytes_max,
-            strict: admin.strict,
-        });
-        Ok(Some(Self { listener, routes }))
-    }
-
-    pub(super) fn address(&self) -> std::io::Result<SocketAddr> {
-        self.listener.socket.local_addr()
-    }
-
-    pub(super) async fn serve(self, stopped: watch::Receiver<bool>) {
-        http::serve(self.listener, self.routes, stopped).await;
-    }
+/// The admin listener, bound and ready to serve; `None` when the configuration has none.
+pub(super) async fn door(
+    config: &Config,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    audit: Arc<AuditLog>,
+    rights: Rights,
+) -> anyhow::Result<Option<Door>> {
+    let Some((admin, listen)) = config.admin.as_ref().and_then(|a| Some((a, a.listen?))) else {
+        return Ok(None);
+    };
+    let manager = Arc::new(probed(config, audit).await?);
+    let socket = super::listen(listen).await?;
+    let patience = Duration::from_millis(config.limits.audit_ms_max);
+    let listener = Listener {
+        hosts: Hosts::new(listen, &admin.hosts),
+        socket,
+        tls,
+        connections_max: admin.connections_max,
+        request_max: admin.timeout * 3 + patience + REQUEST_EXTRA,
+    };
+    let Rights {
+        authenticator,
+        resolver,
+        policy,
+    } = rights;
+    let routes = admin::routes(Parts {
+        authenticator,
+        resolver,
+        policy,
+        manager,
+        connect_requires: config.gate.connect_requires.clone(),
+        tuples: config.tuples.clone(),
+        body_bytes_max: admin.body_bytes_max,
+        strict: admin.strict,
+    });
+    Ok(Some(Door { listener, routes }))
 }

@@ -444,7 +444,7 @@ pub(super) fn pools(config: &Config) -> anyhow::Result<(Pool, Option<Pool>)> {
     Ok((pool(ControlLogin::Gate)?, superuser))
 }
 
-/// TLS towards clients.
+/// TLS towards clients; each listener names its own protocol (ALPN).
 pub(super) fn server_tls(tls: &config::Tls) -> anyhow::Result<Arc<rustls::ServerConfig>> {
     use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
     let chain = CertificateDer::pem_file_iter(&tls.cert)
@@ -455,12 +455,10 @@ pub(super) fn server_tls(tls: &config::Tls) -> anyhow::Result<Arc<rustls::Server
     let key = PrivateKeyDer::from_pem_file(&tls.key)
         .map_err(|error| anyhow::anyhow!("tls.key: cannot read {}: {error}", tls.key.display()))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+    let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .context("tls.cert and tls.key do not fit")?;
-    // Clients need not name a protocol, but none may name another one (PostgreSQL 17).
-    config.alpn_protocols = vec![crate::wire::ALPN.to_vec()];
     Ok(Arc::new(config))
 }

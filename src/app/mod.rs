@@ -9,6 +9,7 @@ mod tags;
 
 use crate::config::Config;
 use crate::gateway::{Gateway, Parts};
+use crate::http::Door;
 use crate::identity::{Authenticator, Caller, Principal};
 use anyhow::Context;
 use arc_swap::ArcSwap;
@@ -105,31 +106,39 @@ pub async fn serve_at(
         resolver: Arc::clone(&resolver),
         policy: Arc::clone(&policy),
     };
-    let door = admin::Door::open(&config, tls.clone(), Arc::clone(&audit), rights).await?;
-    let queries = query::Door::open(&config, tls.clone(), Arc::clone(&gateway)).await?;
+    let managing = admin::door(&config, tls.clone(), Arc::clone(&audit), rights).await?;
+    let queries = query::door(&config, tls.clone(), Arc::clone(&gateway)).await?;
     let addresses = Addresses {
         clients: listener.local_addr()?,
-        http: queries.as_ref().map(query::Door::address).transpose()?,
-        admin: door.as_ref().map(admin::Door::address).transpose()?,
+        http: queries.as_ref().map(Door::address).transpose()?,
+        admin: managing.as_ref().map(Door::address).transpose()?,
     };
+    let (stop, stopped) = watch::channel(false);
+    let clients = crate::wire::serve(listener, gateway, tls.clone(), require_tls, stopped.clone());
+    let clients = clients.context("cannot start the threads that serve clients")?;
     let reloader = Reloader::new(config, policy, authenticator, resolver, providers, jwks)?;
     let reloading = AbortOnDrop(tokio::spawn(reloader.run()).abort_handle());
     addresses.announce(tls.is_some());
     ready(addresses);
-    let (stop, stopped) = watch::channel(false);
-    let clients = crate::wire::serve(listener, gateway, tls, require_tls, stopped.clone());
-    let querying = query::serve(queries, stopped.clone());
-    let administering = async {
-        if let Some(door) = door {
-            door.serve(stopped).await;
-        }
+    let serving = async {
+        tokio::join!(
+            clients,
+            serve_door(queries, stopped.clone()),
+            serve_door(managing, stopped)
+        );
     };
-    let serving = async { tokio::join!(clients, querying, administering) };
-    let (served, (), ()) = until(stop, shutdown, serving).await;
+    until(stop, shutdown, serving).await;
     drop(reloading);
     audit.flush().await;
     tracing::info!("stopped");
-    served.context("cannot start the threads that serve clients")
+    Ok(())
+}
+
+/// Serves where there is a listener.
+async fn serve_door(door: Option<Door>, stopped: watch::Receiver<bool>) {
+    if let Some(door) = door {
+        door.serve(stopped).await;
+    }
 }
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
@@ -138,17 +147,17 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// Serves until `shutdown`, then until what serves has come to its end.
-async fn until<T>(
+async fn until(
     stop: watch::Sender<bool>,
     shutdown: impl Future<Output = ()>,
-    serving: impl Future<Output = T>,
-) -> T {
+    serving: impl Future<Output = ()>,
+) {
     let mut serving = pin!(serving);
     tokio::select! {
-        served = &mut serving => served,
+        () = &mut serving => {}
         () = shutdown => {
             stop.send_replace(true);
-            serving.await
+            serving.await;
         }
     }
 }

@@ -73,8 +73,30 @@ pub struct Peer {
     pub tls: bool,
 }
 
-/// Serves until `shutdown` turns true; then lets requests end, within a bound.
-pub async fn serve(listener: Listener, routes: Router, mut shutdown: watch::Receiver<bool>) {
+/// A listener and what it answers, ready to serve.
+pub struct Door {
+    /// Where.
+    pub listener: Listener,
+    /// What.
+    pub routes: Router,
+}
+
+impl Door {
+    /// The address it listens on.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.socket.local_addr()
+    }
+
+    /// Serves until `shutdown` turns true; then lets requests end, within a bound.
+    pub async fn serve(self, shutdown: watch::Receiver<bool>) {
+        serve(self.listener, self.routes, shutdown).await;
+    }
+}
+
+async fn serve(listener: Listener, routes: Router, mut shutdown: watch::Receiver<bool>) {
     let Listener {
         socket,
         tls,
@@ -88,7 +110,6 @@ pub async fn serve(listener: Listener, routes: Router, mut shutdown: watch::Rece
         tls: tls.is_some(),
     });
     let routes = guard::around(routes, guard);
-    // The PostgreSQL listener names its own protocol (ALPN); on this one a client means HTTP.
     let tls = tls.map(|config| {
         let mut config = Arc::unwrap_or_clone(config);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];

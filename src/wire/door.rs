@@ -25,7 +25,7 @@ const TLS_HANDSHAKE: u8 = 22;
 /// How long a connection beyond the limit of clients has to bring its cancel request.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(3);
 /// PostgreSQL's name in ALPN, registered with IANA.
-pub const ALPN: &[u8] = b"postgresql";
+const ALPN: &[u8] = b"postgresql";
 
 /// What every connection shares.
 pub(super) struct Door {
@@ -72,7 +72,12 @@ impl Door {
     ) -> Self {
         Self {
             gateway,
-            tls: tls.map(TlsAcceptor::from),
+            tls: tls.map(|config| {
+                // Clients need not name a protocol, but none may name another one (PostgreSQL 17).
+                let mut config = Arc::unwrap_or_clone(config);
+                config.alpn_protocols = vec![ALPN.to_vec()];
+                TlsAcceptor::from(Arc::new(config))
+            }),
             require_tls,
             sessions: AtomicU64::new(1),
         }

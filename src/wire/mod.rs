@@ -15,7 +15,6 @@ use crate::error::{Error, Fault, FaultKind};
 use crate::gateway::Gateway;
 use crate::session::{Answer, Told};
 use bytes::BytesMut;
-pub use door::ALPN;
 use door::Door;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,19 +53,29 @@ pub fn read_startup(bytes: &[u8]) -> bool {
     }
 }
 
-/// Serves clients until `shutdown` turns true; then lets pipelines and transactions end, within a bound.
+/// Starts the threads that serve clients. What comes back serves until `shutdown` turns true; then lets pipelines and
+/// transactions end, within a bound.
 ///
 /// # Errors
-/// When the threads for it cannot be made.
-pub async fn serve(
+/// When the threads cannot be made.
+pub fn serve(
     listener: TcpListener,
     gateway: Arc<Gateway>,
     tls: Option<Arc<rustls::ServerConfig>>,
     require_tls: bool,
-    mut shutdown: watch::Receiver<bool>,
-) -> std::io::Result<()> {
+    shutdown: watch::Receiver<bool>,
+) -> std::io::Result<impl Future<Output = ()>> {
     let workers = Workers::start(gateway.limits().worker_threads)?;
-    let door = Arc::new(Door::new(gateway, tls, require_tls));
+    let door = Door::new(gateway, tls, require_tls);
+    Ok(accept(listener, workers, Arc::new(door), shutdown))
+}
+
+async fn accept(
+    listener: TcpListener,
+    workers: Workers,
+    door: Arc<Door>,
+    mut shutdown: watch::Receiver<bool>,
+) {
     let mut sessions = JoinSet::new();
     // Connections beyond the limit of clients, which may bring a cancel request.
     let mut cancels = JoinSet::new();
@@ -116,7 +125,6 @@ pub async fn serve(
     if tokio::time::timeout(SHUTDOWN_PATIENCE, all).await.is_err() {
         sessions.shutdown().await;
     }
-    Ok(())
 }
 
 fn too_many() -> Told {
