@@ -97,9 +97,9 @@ impl Connector {
 
 /// What went wrong, with every cause: the library itself says only "error performing TLS handshake".
 /// Names hosts and certificates, never a password.
-pub(crate) fn causes(error: &tokio_postgres::Error) -> String {
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
+    let mut cause = error.source();
     while let Some(error) = cause {
         text.push_str(": ");
         text.push_str(&error.to_string());

@@ -29,7 +29,7 @@ pub(super) struct Flights {
 
 impl Flights {
     /// Asks, or shares the answer of a flight that took off after this call.
-    pub(super) async fn share<F>(&self, key: &Arc<str>, ask: F) -> Result<Answer, ProviderError>
+    pub(super) async fn share<F>(&self, key: &str, ask: F) -> Result<Answer, ProviderError>
     where
         F: Future<Output = Result<Answer, ProviderError>>,
     {
@@ -51,17 +51,17 @@ impl Flights {
 /// Takes the runway down when its last guest leaves, also one whose future is dropped.
 struct Guest<'a> {
     flights: &'a Flights,
-    key: &'a Arc<str>,
+    key: &'a str,
     runway: Arc<Runway>,
 }
 
 impl<'a> Guest<'a> {
-    fn new(flights: &'a Flights, key: &'a Arc<str>) -> Self {
+    fn new(flights: &'a Flights, key: &'a str) -> Self {
         let mut runways = flights
             .runways
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let runway = Arc::clone(runways.entry(Arc::clone(key)).or_default());
+        let runway = Arc::clone(runways.entry(key.into()).or_default());
         Self {
             flights,
             key,

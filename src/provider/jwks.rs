@@ -4,12 +4,10 @@
 //! What a client sends decides at most *when* to look, no more often than the configuration allows, and
 //! never *where*.
 
-use super::ProviderError;
+use super::{ProviderError, outbound};
 use crate::config::{JwksSettings, JwksSource, UpstreamTls};
-use crate::control::client_tls;
 use crate::identity::{JWKS_BYTES_MAX, KeySource, TokenKey, parse_jwks};
 use arc_swap::ArcSwap;
-use reqwest::redirect;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
@@ -42,7 +40,10 @@ impl Jwks {
     pub async fn open(settings: JwksSettings) -> Result<Arc<Self>, ProviderError> {
         let client = match &settings.source {
             JwksSource::File(_) => None,
-            JwksSource::Url { ca, .. } => Some(client(ca.clone(), settings.timeout)?),
+            JwksSource::Url { url, ca } => Some(
+                client(url, ca.clone(), settings.timeout)
+                    .map_err(|error| ProviderError::Unavailable(format!("{error:#}")))?,
+            ),
         };
         let now = Instant::now();
         let jwks = Self {
@@ -155,54 +156,24 @@ async fn keep_new(jwks: Weak<Jwks>, every: Duration) {
 }
 
 fn client(
+    url: &str,
     ca: Option<std::path::PathBuf>,
     timeout: Duration,
-) -> Result<reqwest::Client, ProviderError> {
-    let unusable = |says: String| ProviderError::Unavailable(says);
-    let tls = client_tls(&UpstreamTls::Verify { ca })
-        .map_err(|error| unusable(format!("{error:#}")))?
-        .ok_or_else(|| unusable("no TLS".to_owned()))?;
-    reqwest::Client::builder()
-        .tls_backend_preconfigured((*tls).clone())
-        // A redirect could lead into the network the gate stands in.
-        .redirect(redirect::Policy::none())
-        .no_proxy()
+) -> anyhow::Result<reqwest::Client> {
+    outbound::client(url, None, &UpstreamTls::Verify { ca })?
         .timeout(timeout)
         .pool_max_idle_per_host(0)
         .build()
-        .map_err(|error| unusable(error.to_string()))
+        .map_err(outbound::unmade)
 }
 
 async fn fetch_url(client: &reqwest::Client, url: &str) -> Result<Vec<u8>, ProviderError> {
-    let mut answer = client.get(url).send().await.map_err(failed)?;
+    let mut answer = client.get(url).send().await.map_err(outbound::failed)?;
     if answer.status() != reqwest::StatusCode::OK {
-        let says = format!("the server answered {}", answer.status().as_u16());
-        return Err(ProviderError::Unavailable(says));
+        return Err(outbound::not_answered("the server", &answer));
     }
-    let mut text = Vec::new();
-    while let Some(piece) = answer.chunk().await.map_err(failed)? {
-        if text.len() + piece.len() > JWKS_BYTES_MAX {
-            return Err(ProviderError::Oversize("a key set of more than 256 kB"));
-        }
-        text.extend_from_slice(&piece);
-    }
-    Ok(text)
-}
-
-/// Every cause, without the address: it is in the configuration.
-fn failed(error: reqwest::Error) -> ProviderError {
-    if error.is_timeout() {
-        return ProviderError::Timeout;
-    }
-    let error = error.without_url();
-    let mut says = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(error) = cause {
-        says.push_str(": ");
-        says.push_str(&error.to_string());
-        cause = error.source();
-    }
-    ProviderError::Unavailable(says)
+    let oversize = "a key set of more than 256 kB";
+    outbound::body(&mut answer, JWKS_BYTES_MAX, oversize).await
 }
 
 fn unreadable(error: std::io::Error) -> ProviderError {

@@ -23,6 +23,7 @@ mod last_good;
 mod listen;
 mod merge;
 mod names;
+mod outbound;
 mod redis;
 mod resolver;
 mod sql;

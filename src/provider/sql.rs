@@ -9,7 +9,7 @@ use crate::control::{Connector, causes};
 use crate::identity::Caller;
 use std::collections::BTreeSet;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio_postgres::types::{FromSql, ToSql, Type};
@@ -225,9 +225,8 @@ impl Provider for SqlProvider {
             if caller.user_id().contains('\0') {
                 return Ok(Answer::default());
             }
-            let key: Arc<str> = caller.user_id().into();
             let asking = self.bounded(self.ask(Question::User(caller.user_id())));
-            self.flights.share(&key, asking).await
+            self.flights.share(caller.user_id(), asking).await
         })
     }
 

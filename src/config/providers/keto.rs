@@ -1,7 +1,7 @@
 //! `kind = "keto"`: an Ory Keto server's read API.
 
+use super::service::tls;
 use crate::config::check::{Check, join};
-use crate::config::sections::{is_near, upstream_tls};
 use crate::config::{ProviderKind, UpstreamTls};
 use crate::tuples::{Pair, Tuples};
 use secrecy::SecretString;
@@ -140,40 +140,4 @@ pub(super) fn provider(
     };
     let name = raw.name.unwrap_or_else(|| "keto".to_owned());
     Some((name, ProviderKind::Keto(Box::new(keto))))
-}
-
-/// `https:` is TLS; `http:` is not, and has to be said aloud unless Keto is on this machine.
-fn tls(
-    check: &mut Check,
-    path: &str,
-    base: &str,
-    mode: Option<&str>,
-    ca: Option<&str>,
-) -> Option<UpstreamTls> {
-    let key = join(path, "base");
-    let secure = base.starts_with("https://");
-    let rest = base
-        .strip_prefix("https://")
-        .or(base.strip_prefix("http://"));
-    let odd = |rest: &&str| {
-        rest.is_empty() || rest.starts_with(['/', ':']) || rest.contains(['@', '?', '#', '\\'])
-    };
-    let Some(rest) = rest.filter(|rest| !odd(rest)) else {
-        let hint = "It begins with https:// or http://, and holds no key.";
-        check.problem(key, "is not the address of a service", hint);
-        return None;
-    };
-    if secure {
-        return Some(upstream_tls(check, path, "", Some("verify"), ca));
-    }
-    let authority = rest.split('/').next().unwrap_or_default();
-    let host = match authority.strip_prefix('[') {
-        Some(address) => address.split(']').next(),
-        None => authority.split(':').next(),
-    };
-    if mode != Some("off") && !is_near(host.unwrap_or_default()) {
-        let says = "begins with http://: who may see what would travel in clear";
-        check.problem(key, says, "Use https://, or say tls = \"off\".");
-    }
-    Some(UpstreamTls::Off)
 }

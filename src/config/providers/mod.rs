@@ -6,6 +6,7 @@ mod jwt;
 mod keto;
 mod ladder;
 mod redis;
+mod service;
 mod sql;
 
 pub use self::http::HttpProvider;

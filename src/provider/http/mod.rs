@@ -13,18 +13,14 @@ mod json;
 mod reading;
 
 use super::flight::Flights;
-use super::{Answer, Asking, Provider, ProviderError};
+use super::{Answer, Asking, Provider, ProviderError, outbound};
 use crate::config;
-use crate::control::{client_tls, trusts_nobody};
 use crate::identity::Caller;
 use address::Address;
 use anyhow::Context;
 use breaker::Breaker;
-use reading::{Pointers, body, read};
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{Client, Response, StatusCode, redirect};
-use secrecy::ExposeSecret;
-use std::sync::Arc;
+use reading::{Pointers, read};
+use reqwest::{Client, Response, StatusCode};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
@@ -54,32 +50,11 @@ impl HttpProvider {
     /// # Errors
     /// A certificate, key or address that cannot be used.
     pub(crate) fn new(name: &str, settings: &config::HttpProvider) -> anyhow::Result<Self> {
-        let mut headers = HeaderMap::new();
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        if let Some(key) = &settings.key {
-            let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose_secret()))
-                .map_err(|_| anyhow::anyhow!("the key cannot stand in a header"))?;
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
-        }
-        // The library wants one even where it will not use it.
-        let tls = match client_tls(&settings.tls)? {
-            Some(tls) => tls,
-            None => trusts_nobody()?,
-        };
-        let client = Client::builder()
-            .tls_backend_preconfigured((*tls).clone())
-            .https_only(settings.base.starts_with("https:"))
-            .redirect(redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .referer(false)
-            .user_agent(concat!("rowgate/", env!("CARGO_PKG_VERSION")))
-            .default_headers(headers)
+        let client = outbound::client(&settings.base, settings.key.as_ref(), &settings.tls)?
             .pool_max_idle_per_host(settings.connections_max)
             .pool_idle_timeout(IDLE)
             .build()
-            .map_err(|_| anyhow::anyhow!("the HTTP client cannot be made"))?;
+            .map_err(outbound::unmade)?;
         Ok(Self {
             name: name.to_owned(),
             client,
@@ -171,11 +146,8 @@ impl Provider for HttpProvider {
     }
 
     fn find<'a>(&'a self, caller: &'a Caller) -> Asking<'a, Answer> {
-        Box::pin(async move {
-            let user_id = caller.user_id();
-            let key: Arc<str> = Arc::from(user_id);
-            self.flights.share(&key, self.ask(user_id)).await
-        })
+        let user_id = caller.user_id();
+        Box::pin(self.flights.share(user_id, self.ask(user_id)))
     }
 }
 
@@ -203,11 +175,7 @@ impl From<ProviderError> for Failure {
 
 fn refused(response: &Response) -> Failure {
     let status = response.status();
-    let mut says = format!("the service answered {}", status.as_u16());
-    if status.is_redirection() {
-        says.push_str("; redirects are not followed");
-    }
-    let error = ProviderError::Unavailable(says);
+    let error = outbound::not_answered("the service", response);
     if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
         Failure::Passing(error)
     } else {
@@ -215,20 +183,18 @@ fn refused(response: &Response) -> Failure {
     }
 }
 
-/// Every cause, without the address, which names the user. The key is in none of them.
 fn failed(error: reqwest::Error) -> Failure {
-    if error.is_timeout() {
-        return Failure::Passing(ProviderError::Timeout);
-    }
-    let error = error.without_url();
-    let mut says = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(error) = cause {
-        says.push_str(": ");
-        says.push_str(&error.to_string());
-        cause = error.source();
-    }
-    Failure::Passing(ProviderError::Unavailable(says))
+    Failure::Passing(outbound::failed(error))
+}
+
+/// A body that breaks off may come whole another time; one that is too large stays so.
+async fn body(response: &mut Response, bytes_max: usize) -> Result<Vec<u8>, Failure> {
+    let oversize = "the body has more than answer_bytes_max bytes";
+    let body = outbound::body(response, bytes_max, oversize).await;
+    body.map_err(|error| match error {
+        ProviderError::Oversize(_) => Failure::Lasting(error),
+        _ => Failure::Passing(error),
+    })
 }
 
 fn unavailable(says: &str) -> ProviderError {

@@ -1,10 +1,8 @@
 //! From a bounded body to an [`Answer`], by JSON pointers (RFC 6901).
 
 use super::json::strict;
-use super::{Failure, failed};
 use crate::config;
 use crate::provider::{ANSWER_ITEMS_MAX, Answer, ProviderError};
-use reqwest::Response;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,26 +22,6 @@ impl Pointers {
             attributes: settings.attributes_pointer.clone(),
         }
     }
-}
-
-/// The body, if it is no longer than that.
-pub(super) async fn body(response: &mut Response, bytes_max: usize) -> Result<Vec<u8>, Failure> {
-    let announced = response.content_length().unwrap_or(0);
-    let mut bytes = Vec::new();
-    if announced > bytes_max as u64 {
-        return Err(oversize());
-    }
-    while let Some(piece) = response.chunk().await.map_err(failed)? {
-        if bytes.len() + piece.len() > bytes_max {
-            return Err(oversize());
-        }
-        bytes.extend_from_slice(&piece);
-    }
-    Ok(bytes)
-}
-
-fn oversize() -> Failure {
-    ProviderError::Oversize("the body has more than answer_bytes_max bytes").into()
 }
 
 /// What the body says. What is not there where it should be makes all of it unusable: a service that

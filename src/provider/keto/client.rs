@@ -4,12 +4,9 @@
 //! `GET /relation-tuples/expand`, as Keto's REST reference documents them.
 
 use crate::config::{self, KetoUsers};
-use crate::control::{client_tls, trusts_nobody};
-use crate::provider::ProviderError;
+use crate::provider::{ProviderError, outbound};
 use crate::tuples::Pair;
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{Client, StatusCode, Url, redirect};
-use secrecy::ExposeSecret;
+use reqwest::{Client, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -119,30 +116,9 @@ fn too_many() -> ProviderError {
 
 impl Keto {
     pub(super) fn new(settings: &config::KetoProvider) -> anyhow::Result<Self> {
-        let mut headers = HeaderMap::new();
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        if let Some(key) = &settings.key {
-            let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose_secret()))
-                .map_err(|_| anyhow::anyhow!("the key cannot stand in a header"))?;
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
-        }
-        // The library wants one even where it will not use it.
-        let tls = match client_tls(&settings.tls)? {
-            Some(tls) => tls,
-            None => trusts_nobody()?,
-        };
-        let client = Client::builder()
-            .tls_backend_preconfigured((*tls).clone())
-            .https_only(settings.base.starts_with("https:"))
-            .redirect(redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .referer(false)
-            .user_agent(concat!("rowgate/", env!("CARGO_PKG_VERSION")))
-            .default_headers(headers)
+        let client = outbound::client(&settings.base, settings.key.as_ref(), &settings.tls)?
             .build()
-            .map_err(|_| anyhow::anyhow!("the HTTP client cannot be made"))?;
+            .map_err(outbound::unmade)?;
         let base = format!("{}/", settings.base.trim_end_matches('/'));
         let base = Url::parse(&base).map_err(|_| anyhow::anyhow!("base is not an address"))?;
         Ok(Self { client, base })
@@ -214,24 +190,14 @@ impl Keto {
             .join(path)
             .map_err(|_| ProviderError::Unavailable("no address".to_owned()))?;
         url.query_pairs_mut().extend_pairs(query);
-        let mut response = self.client.get(url).send().await.map_err(failed)?;
+        let asked = self.client.get(url).send().await;
+        let mut response = asked.map_err(outbound::failed)?;
         let status = response.status();
         if status != StatusCode::OK && !also.contains(&status) {
-            let mut says = format!("Keto answered {}", status.as_u16());
-            if status.is_redirection() {
-                says.push_str("; redirects are not followed");
-            }
-            return Err(ProviderError::Unavailable(says));
+            return Err(outbound::not_answered("Keto", &response));
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            if body.len() + chunk.len() > BODY_BYTES_MAX {
-                return Err(ProviderError::Oversize(
-                    "an answer of Keto's is larger than 4 MiB",
-                ));
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let oversize = "an answer of Keto's is larger than 4 MiB";
+        let body = outbound::body(&mut response, BODY_BYTES_MAX, oversize).await?;
         serde_json::from_slice(&body).map_err(garbage)
     }
 }
@@ -274,20 +240,4 @@ fn contains(tree: &Tree, subject: &Subject) -> bool {
         Subject::Set(set) => leaf.subject_set.as_ref() == Some(set),
     });
     here || tree.children.iter().any(|child| contains(child, subject))
-}
-
-/// Every cause, without the address, which names the user. The key is in none of them.
-fn failed(error: reqwest::Error) -> ProviderError {
-    if error.is_timeout() {
-        return ProviderError::Timeout;
-    }
-    let error = error.without_url();
-    let mut says = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(error) = cause {
-        says.push_str(": ");
-        says.push_str(&error.to_string());
-        cause = error.source();
-    }
-    ProviderError::Unavailable(says)
 }

@@ -229,10 +229,7 @@ impl Provider for KetoProvider {
     }
 
     fn find<'a>(&'a self, caller: &'a Caller) -> Asking<'a, Answer> {
-        Box::pin(async move {
-            let user_id = caller.user_id();
-            let key: Arc<str> = Arc::from(user_id);
-            self.flights.share(&key, self.ask(user_id)).await
-        })
+        let user_id = caller.user_id();
+        Box::pin(self.flights.share(user_id, self.ask(user_id)))
     }
 }

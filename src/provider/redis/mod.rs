@@ -171,11 +171,8 @@ impl Provider for RedisProvider {
     }
 
     fn find<'a>(&'a self, caller: &'a Caller) -> Asking<'a, Answer> {
-        Box::pin(async move {
-            let user_id = caller.user_id();
-            let key: Arc<str> = Arc::from(user_id);
-            self.flights.share(&key, self.find_user(user_id)).await
-        })
+        let user_id = caller.user_id();
+        Box::pin(self.flights.share(user_id, self.find_user(user_id)))
     }
 
     fn role_permissions<'a>(&'a self, roles: &'a BTreeSet<String>) -> Asking<'a, BTreeSet<String>> {
