@@ -21,6 +21,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod refused;
+mod statements;
+
 use rowgate::config::Enforcement;
 use rowgate::demo::Setup;
 use serde::Deserialize;
