@@ -12,7 +12,8 @@ pub use crate::audit::{LoginRefused, RequestId};
 use crate::error::{Error, Fault, FaultKind, Reason, Refusal};
 use crate::identity::{Authenticator, Caller, Principal};
 use crate::limits::Limits;
-use crate::policy::{self, Grants, Policy, PolicyVersion, PrincipalSettings};
+use crate::policy::Policy;
+pub use crate::policy::Standing;
 use crate::provider::Resolver;
 pub use crate::sql::STACK_BYTES;
 use crate::sql::statement::{self, Statement, StatementKind};
@@ -56,48 +57,6 @@ pub struct Gateway {
     rewrites: Arc<Rewrites>,
     statements: Cache<Box<str>, Arc<[Statement]>>,
     sessions: Registry,
-}
-
-/// A principal and what it may see, as of one moment.
-#[derive(Debug)]
-pub struct Standing {
-    principal: Arc<Principal>,
-    settings: Arc<PrincipalSettings>,
-    grants: Arc<Grants>,
-    version: PolicyVersion,
-}
-
-impl Standing {
-    /// Who it is.
-    pub fn principal(&self) -> &Arc<Principal> {
-        &self.principal
-    }
-
-    /// What the database is told about them.
-    pub fn settings(&self) -> &Arc<PrincipalSettings> {
-        &self.settings
-    }
-
-    /// What the principal is and may do, for its own eyes; see [`policy::profile`].
-    pub fn profile(&self) -> serde_json::Value {
-        policy::profile(&self.principal, &self.grants)
-    }
-
-    /// Whether a decision made in the other standing still holds in this one.
-    pub fn same_as(&self, other: &Standing) -> bool {
-        self.version == other.version
-            && self.grants.fingerprint() == other.grants.fingerprint()
-            && (Arc::ptr_eq(&self.settings, &other.settings) || self.settings == other.settings)
-            && self.principal.superuser() == other.principal.superuser()
-    }
-
-    /// The policy's version as one number, for the audit and the connections' caches.
-    pub fn policy_number(&self) -> u64 {
-        let PolicyVersion(bytes) = self.version;
-        bytes
-            .first_chunk()
-            .map_or(0, |head: &[u8; 8]| u64::from_be_bytes(*head))
-    }
 }
 
 /// What a session knows of its own caller's standing.
@@ -191,12 +150,12 @@ impl Gateway {
                 Ok((Arc::clone(&before.rewrite), Vec::new()))
             }
             Asked::Prepared { types, before: _ } => {
-                match self.rewrites.find(text, types, &standing.grants) {
+                match self.rewrites.find(text, types, standing.grants()) {
                     Some(rewrite) => Ok((rewrite, Vec::new())),
                     None => self.read(text, Some(types), &standing).await,
                 }
             }
-            Asked::Simple => match self.rewrites.find_shared(text, &standing.grants) {
+            Asked::Simple => match self.rewrites.find_shared(text, standing.grants()) {
                 Some(found) => Ok(found),
                 None => self.read(text, None, &standing).await,
             },
@@ -220,7 +179,7 @@ impl Gateway {
         standing: &Standing,
     ) -> Result<(Arc<Rewrite>, Vec<u32>), Error> {
         let rewrites = Arc::clone(&self.rewrites);
-        let grants = Arc::clone(&standing.grants);
+        let grants = Arc::clone(standing.grants());
         let (text, types) = (text.to_owned(), types.map(<[u32]>::to_vec));
         let reading = tokio::task::spawn_blocking(move || match types {
             Some(types) => {
@@ -259,7 +218,7 @@ impl Gateway {
                     standing: Some(standing),
                     fresh: true,
                 },
-            ) if standing.version == self.parts.policy.load().version() => {
+            ) if standing.version() == self.parts.policy.load().version() => {
                 Ok((Arc::clone(standing), false))
             }
             (None, Known { standing, .. }) => Ok((self.standing(caller, standing).await?, false)),
@@ -280,18 +239,13 @@ impl Gateway {
         let principal = resolver.principal(caller).await?;
         let policy = self.parts.policy.load();
         if let Some(known) = known
-            && known.version == policy.version()
-            && (Arc::ptr_eq(&known.principal, &principal) || known.principal == principal)
+            && known.version() == policy.version()
+            && (Arc::ptr_eq(known.principal(), &principal) || *known.principal() == principal)
         {
             return Ok(Arc::clone(known));
         }
         self.may_enter(&principal)?;
-        Ok(Arc::new(Standing {
-            settings: Arc::new(PrincipalSettings::from(&*principal)),
-            grants: policy.grants(&principal),
-            version: policy.version(),
-            principal,
-        }))
+        Ok(Arc::new(Standing::new(principal, &policy)))
     }
 
     fn may_enter(&self, principal: &Principal) -> Result<(), Refusal> {
@@ -387,6 +341,29 @@ impl Gateway {
         }
     }
 
+    /// The audit's line for a question that is answered without running anything (`explain`, `schema`): nothing of the
+    /// answer may leave before this is `Ok`. `slug`: what a query would be refused for.
+    ///
+    /// # Errors
+    /// [`FaultKind::AuditUnavailable`].
+    pub async fn record_told(
+        &self,
+        request_id: RequestId,
+        facts: &SessionFacts,
+        caller: &Caller,
+        (operation, text): (&'static str, &str),
+        standing: Option<&Arc<Standing>>,
+        slug: Option<&'static str>,
+    ) -> Result<(), Fault> {
+        let mut record = self.base_record(request_id, facts, caller, text, standing);
+        record.operation = Some(operation);
+        if slug.is_some() {
+            record.decision = Decision::Refuse;
+            record.reason = slug;
+        }
+        self.parts.audit.record(&record).await
+    }
+
     fn base_record<'a>(
         &self,
         request_id: RequestId,
@@ -395,12 +372,13 @@ impl Gateway {
         text: &'a str,
         standing: Option<&'a Arc<Standing>>,
     ) -> AuditRecord<'a> {
-        let principal = standing.map(|standing| &standing.principal);
+        let principal = standing.map(|standing| standing.principal());
         AuditRecord {
             request_id,
             session: facts.number,
             peer: Some(&facts.peer),
             application_name: facts.application_name.as_deref(),
+            operation: None,
             login: principal.map_or(caller.login(), |p| p.login()),
             user_id: principal.map_or(caller.user_id(), |p| p.user_id()),
             roles: principal.map_or_else(Vec::new, |p| p.roles().collect()),
@@ -420,6 +398,11 @@ impl Gateway {
     /// The audit's line for a login that was refused.
     pub fn login_refused(&self, refused: &LoginRefused<'_>) {
         self.parts.audit.login_refused(refused);
+    }
+
+    /// The audit log.
+    pub fn audit(&self) -> &AuditLog {
+        &self.parts.audit
     }
 
     /// The policy in force.

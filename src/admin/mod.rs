@@ -11,7 +11,7 @@ mod me;
 mod rights;
 
 use crate::audit::RequestId;
-use crate::http::{Identified, Peer, Problem, Waiting, identify};
+use crate::http::{Attempt, Identified, Peer, Problem, Waiting, identify};
 use crate::identity::{Authenticator, Principal};
 use crate::manage::{By, Kind, Known, ManageError, Manager};
 use crate::policy::Policy;
@@ -80,7 +80,13 @@ impl Door {
         request_id: RequestId,
     ) -> Result<Asker, Problem> {
         let authenticator = self.parts.authenticator.load_full();
-        let identified = identify(&authenticator, &self.waiting, headers, peer).await?;
+        let audit = self.parts.manager.audit();
+        let attempt = Attempt {
+            request_id,
+            headers,
+            peer,
+        };
+        let identified = identify(&authenticator, &self.waiting, audit, &attempt).await?;
         let resolver = self.parts.resolver.load_full();
         let principal = resolver.principal(&identified.caller).await?;
         let by = By {

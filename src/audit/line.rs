@@ -30,6 +30,9 @@ pub(super) fn request(
     if let Some(name) = record.application_name {
         line.text("application_name", cut(name, NAME_BYTES_MAX));
     }
+    if let Some(operation) = record.operation {
+        line.text("operation", operation);
+    }
     line.text("login", record.login);
     line.text("user_id", record.user_id);
     line.texts("roles", record.roles.iter().copied());

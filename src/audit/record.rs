@@ -88,6 +88,8 @@ pub struct AuditRecord<'a> {
     pub peer: Option<&'a str>,
     /// The client's own word for itself.
     pub application_name: Option<&'a str>,
+    /// What was asked for, if not rows: `explain` or `schema`.
+    pub operation: Option<&'static str>,
     /// Who opened the connection.
     pub login: &'a str,
     /// Whose rows.

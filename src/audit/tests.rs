@@ -30,6 +30,7 @@ fn record(sql: &str) -> AuditRecord<'_> {
         session: 7,
         peer: Some("127.0.0.1:9"),
         application_name: None,
+        operation: None,
         login: "n8n",
         user_id: "bob",
         roles: vec!["HR Manager"],

@@ -3,6 +3,8 @@
 //! (`X-User-Id`).
 
 use super::{Peer, Problem};
+use crate::audit::{AuditLog, LoginRefused, RequestId};
+use crate::error::Reason;
 use crate::identity::{Authenticator, Caller, Shown};
 use axum::http::{HeaderMap, StatusCode, header};
 use secrecy::SecretString;
@@ -12,6 +14,9 @@ use tokio::sync::Semaphore;
 /// Most requests of a listener that wait out a delay after failures at once: beyond that they are turned away, so
 /// that guessing cannot take every connection.
 const WAITING_MAX: usize = 16;
+
+/// Longest word for itself that is kept of a client.
+const NAME_CHARS_MAX: usize = 64;
 
 /// The places for requests that wait out a delay after failures; one a listener.
 pub struct Waiting(Semaphore);
@@ -32,11 +37,62 @@ pub struct Identified {
     pub signed: bool,
 }
 
-/// Who asks. Fails closed: what is missing, doubled or contradictory is nobody.
+/// What a request shows of who asks.
+#[derive(Debug, Clone, Copy)]
+pub struct Attempt<'a> {
+    /// Names the request.
+    pub request_id: RequestId,
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+    /// Where it comes from.
+    pub peer: Peer,
+}
+
+/// Who asks. Fails closed: what is missing, doubled or contradictory is nobody, and leaves the audit's line of a refused
+/// login.
 ///
 /// # Errors
 /// 401 in one text for every cause; 429 when too many wait after failures.
 pub async fn identify(
+    authenticator: &Authenticator,
+    waiting: &Waiting,
+    audit: &AuditLog,
+    attempt: &Attempt<'_>,
+) -> Result<Identified, Problem> {
+    let identified = proved(authenticator, waiting, attempt.headers, attempt.peer).await;
+    if let Err(problem) = &identified {
+        record_refused(audit, attempt, problem.status());
+    }
+    identified
+}
+
+/// As on the wire: who it said it was, of which nothing is proved; never what was shown as proof.
+fn record_refused(audit: &AuditLog, attempt: &Attempt<'_>, status: StatusCode) {
+    let sent = |name: &str| {
+        let value = attempt.headers.get(name)?;
+        std::str::from_utf8(value.as_bytes()).ok()
+    };
+    audit.login_refused(&LoginRefused {
+        request_id: attempt.request_id,
+        peer: &attempt.peer.address.to_string(),
+        application_name: client_name(attempt.headers).as_deref(),
+        login: sent("x-rowgate-login").unwrap_or_default(),
+        user_id: sent("x-user-id"),
+        database: None,
+        reason: match status {
+            StatusCode::TOO_MANY_REQUESTS => "too_many_failures",
+            _ => Reason::AuthenticationFailed.slug(),
+        },
+    });
+}
+
+/// The client's own word for itself, as far as it is kept.
+pub fn client_name(headers: &HeaderMap) -> Option<String> {
+    let agent = headers.get(header::USER_AGENT)?.to_str().ok()?;
+    Some(agent.chars().take(NAME_CHARS_MAX).collect())
+}
+
+async fn proved(
     authenticator: &Authenticator,
     waiting: &Waiting,
     headers: &HeaderMap,

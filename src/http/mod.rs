@@ -15,7 +15,7 @@ mod problem;
 
 pub use body::json;
 pub use guard::Hosts;
-pub use identify::{Identified, Waiting, identify};
+pub use identify::{Attempt, Identified, Waiting, client_name, identify};
 pub use problem::Problem;
 
 use axum::Router;

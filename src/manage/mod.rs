@@ -155,6 +155,11 @@ impl Manager {
         &self.store
     }
 
+    /// The audit log.
+    pub fn audit(&self) -> &AuditLog {
+        &self.audit
+    }
+
     /// Waits until the audit's lines are written, or failed to be.
     pub async fn flush(&self) {
         self.audit.flush().await;

@@ -2,6 +2,7 @@
 
 pub(crate) mod body;
 pub(crate) mod compose;
+mod describe;
 mod grants;
 mod header;
 mod near;
@@ -9,10 +10,12 @@ pub(crate) mod objects;
 mod profile;
 mod settings;
 mod snapshot;
+mod standing;
 mod tags;
 mod view;
 
 pub(crate) use compose::identifier;
+pub use describe::{DataModel, DescribedColumn, DescribedTable, describe};
 pub use grants::{
     ColumnType, GrantedColumn, GrantedTable, Grants, GrantsFingerprint, InlineBody, PrincipalField,
     RelationName, Server, ShadowSource, TypeKind, quote_identifier,
@@ -23,6 +26,7 @@ pub(crate) use settings::array_literal;
 pub use settings::{PrincipalSettings, SET_PRINCIPAL};
 pub use snapshot::{Policy, PolicyColumn, PolicyVersion, PolicyView};
 pub(crate) use snapshot::{ViewSource, WholeTable, whole_table};
+pub use standing::Standing;
 pub use tags::{TAG_BYTES_MAX, TAG_MEMBERS_MAX, TAGS_MAX, TagDefinitions, TagError};
 pub use view::{Mask, PermissionView, PolicyError, RoleColumn, parse_view_file};
 pub(crate) use view::{check_together, with_tuples};

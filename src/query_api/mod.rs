@@ -9,11 +9,13 @@
 
 mod ask;
 mod encode;
+mod enter;
 mod format;
 mod frames;
 mod pipe;
 mod query;
 mod run;
+mod tell;
 mod value;
 
 use crate::gateway::Gateway;
@@ -52,6 +54,8 @@ pub fn routes(parts: Parts) -> Router {
     });
     Router::new()
         .route("/v1/query", post(query::query))
+        .route("/v1/schema", get(tell::schema))
+        .route("/v1/explain", post(tell::explain))
         .route("/healthz", get(async || "ok\n"))
         .with_state(door)
 }

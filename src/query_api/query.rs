@@ -2,30 +2,25 @@
 
 use super::Door;
 use super::ask::Ask;
+use super::enter::{Entered, body, enter};
 use super::format::Format;
 use super::pipe::PIECES_MAX;
 use super::run::{End, Request, run};
 use crate::audit::RequestId;
 use crate::error::{Fault, FaultKind};
-use crate::gateway::SessionFacts;
-use crate::http::{Peer, Problem, identify, json};
+use crate::http::{Peer, Problem};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::task::JoinHandle;
-
-/// How long the body of a request may take to come.
-const BODY_MAX: Duration = Duration::from_secs(10);
-/// Longest word for itself that is kept of a client.
-const NAME_CHARS_MAX: usize = 64;
 
 pub(super) async fn query(
     State(door): State<Arc<Door>>,
@@ -33,22 +28,12 @@ pub(super) async fn query(
     Extension(id): Extension<RequestId>,
     request: axum::extract::Request,
 ) -> Result<Response, Problem> {
-    let headers = request.headers();
-    // Who asks comes before what: a stranger learns nothing from how a body is refused.
-    let authenticator = door.parts.gateway.authenticator();
-    let caller = identify(&authenticator, &door.waiting, headers, peer)
-        .await?
-        .caller;
-    let format = Format::accepted(headers)?;
-    let facts = facts(peer, headers);
-    let ask = body(&door, request).await?;
-    let Ok(permit) = Arc::clone(&door.running).try_acquire_owned() else {
-        let fault = Fault::because(
-            FaultKind::TooManyClients,
-            "more requests than the listener takes",
-        );
-        return Err(fault.into());
+    let entered = enter(&door, peer, id, request.headers()).await?;
+    let (format, ask, permit) = match understood(&door, request).await {
+        Ok(understood) => understood,
+        Err(problem) => return Err(entered.refuse(&door, None, problem).await),
     };
+    let Entered { id, caller, facts } = entered;
     let request = Request {
         id,
         caller,
@@ -68,26 +53,19 @@ pub(super) async fn query(
     }
 }
 
-async fn body(door: &Door, request: axum::extract::Request) -> Result<Ask, Problem> {
-    let read = json::<Ask>(request, door.parts.body_bytes_max);
-    match tokio::time::timeout(BODY_MAX, read).await {
-        Ok(ask) => ask,
-        Err(_) => {
-            Err(Problem::new(StatusCode::REQUEST_TIMEOUT).detail("the body did not come in time"))
-        }
-    }
-}
-
-/// There is no session: its number is 0.
-fn facts(peer: Peer, headers: &HeaderMap) -> SessionFacts {
-    let agent = headers
-        .get(header::USER_AGENT)
-        .and_then(|agent| agent.to_str().ok());
-    SessionFacts {
-        number: 0,
-        peer: peer.address.to_string().into(),
-        application_name: agent.map(|agent| agent.chars().take(NAME_CHARS_MAX).collect()),
-    }
+/// What is asked, in which form it is to be answered, and a place to run in.
+async fn understood(
+    door: &Door,
+    request: axum::extract::Request,
+) -> Result<(Format, Ask, OwnedSemaphorePermit), Problem> {
+    let format = Format::accepted(request.headers())?;
+    let ask = body(door, request).await?;
+    let permit = Arc::clone(&door.running).try_acquire_owned();
+    let permit = permit.map_err(|_| {
+        let cause = "more requests than the listener takes";
+        Fault::because(FaultKind::TooManyClients, cause)
+    })?;
+    Ok((format, ask, permit))
 }
 
 /// The answer in one piece: an error still has its status.

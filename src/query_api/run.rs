@@ -109,7 +109,7 @@ pub(super) async fn run(door: &Door, request: Request, sender: Sender<Bytes>) ->
 }
 
 /// The tables of a query whose views may hold rows back from this caller, `schema.name`.
-fn filtered(gateway: &Gateway, decided: &Decided) -> Vec<String> {
+pub(super) fn filtered(gateway: &Gateway, decided: &Decided) -> Vec<String> {
     let superuser = decided.standing.principal().superuser();
     let policy = gateway.policy();
     let holds_back = |relation: &&RelationName| {
@@ -195,7 +195,7 @@ async fn prepare(
 }
 
 /// The one statement of a text, if it is a query.
-fn one_query(gateway: &Gateway, text: &str) -> Result<Statement, Refusal> {
+pub(super) fn one_query(gateway: &Gateway, text: &str) -> Result<Statement, Refusal> {
     let hint = "Send one SELECT a request.";
     let statements = gateway.split(text)?;
     match &*statements {
@@ -219,7 +219,7 @@ fn one_query(gateway: &Gateway, text: &str) -> Result<Statement, Refusal> {
     }
 }
 
-fn moved(error: Error, offset: u32) -> Error {
+pub(super) fn moved(error: Error, offset: u32) -> Error {
     match error {
         Error::Refused(refusal) => moved_refusal(refusal, offset).into(),
         Error::Failed(fault) => fault.into(),
@@ -233,7 +233,7 @@ fn moved_refusal(refusal: Refusal, offset: u32) -> Refusal {
 }
 
 /// The values for the statement's parameters: exactly as many as it has.
-fn binding(ask: &Ask, decided: &Decided) -> Result<Binding, Refusal> {
+pub(super) fn binding(ask: &Ask, decided: &Decided) -> Result<Binding, Refusal> {
     let wanted = decided.rewrite.query.parameters();
     if ask.params.is_empty() && usize::from(wanted) == decided.values.len() {
         return Ok(Binding::of_integers(&decided.values));

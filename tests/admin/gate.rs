@@ -1,21 +1,19 @@
 //! A gate with an admin listener over a database of its own, and `curl` to talk to it.
 
 use crate::support;
+use crate::support::http::Running;
+pub use crate::support::http::{Answer, KEY, SECRET, now, signed, token};
 use rowgate::app::Addresses;
 use rowgate::config::{
     Admin, AdminTable, AdminTables, AuditSink, Config, Enforcement, UpstreamTls,
 };
 use rowgate::demo::Setup;
-use rowgate::identity::{ApiKey, Login, Proof, TokenAlgorithm, TokenKey, TokenVerifier};
-use serde_json::{Value, json};
+use rowgate::identity::{ApiKey, Login, Proof};
+use serde_json::Value;
 use std::path::PathBuf;
-use std::process::Stdio;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::io::AsyncWriteExt;
+use std::sync::Arc;
+use std::time::Duration;
 
-pub const SECRET: &str = "a secret of at least thirty-two bytes";
-/// The API key of login n8n, which may speak for others.
-pub const KEY: &str = "0123456789abcdef0123456789abcdef";
 const TUPLE_COLUMNS: [&str; 6] = [
     "namespace",
     "object",
@@ -30,7 +28,7 @@ const PASSWORD: &str = "writer";
 /// One running gate; it stops with the value.
 pub struct Instance {
     pub addresses: Addresses,
-    _stop: tokio::sync::oneshot::Sender<()>,
+    running: Arc<Running>,
 }
 
 /// A database with the example, the two tables, and a configuration that manages them.
@@ -123,24 +121,11 @@ impl World {
 }
 
 pub async fn serve(config: Config) -> anyhow::Result<Instance> {
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let (ready, is_ready) = tokio::sync::oneshot::channel();
-    let running = tokio::spawn(async move {
-        let shutdown = async move {
-            stopped.await.ok();
-        };
-        rowgate::app::serve_at(config, shutdown, |addresses| {
-            ready.send(addresses).ok();
-        })
-        .await
-    });
-    match is_ready.await {
-        Ok(addresses) => Ok(Instance {
-            addresses,
-            _stop: stop,
-        }),
-        Err(_) => Err(running.await.unwrap().unwrap_err()),
-    }
+    let running = support::http::serve(config).await?;
+    Ok(Instance {
+        addresses: running.addresses,
+        running: Arc::new(running),
+    })
 }
 
 fn admin(config: &Config, database: &str) -> Admin {
@@ -200,51 +185,8 @@ fn logins(config: &mut Config) {
     identity.logins.insert("agent".to_owned(), agent);
     let key = ApiKey::new(&KEY.into()).unwrap();
     identity.api_keys.insert("n8n".to_owned(), key);
-    identity.tokens = Some(TokenVerifier {
-        keys: vec![TokenKey::new(None, TokenAlgorithm::Hs256, &SECRET.into()).unwrap()],
-        published: rowgate::identity::Published::default(),
-        user_claim: rowgate::identity::ClaimPath::parse("sub").unwrap(),
-        issuer: None,
-        audience: "rowgate".to_owned(),
-        leeway: Duration::ZERO,
-        lifetime_max: Duration::from_secs(3_600),
-    });
+    identity.tokens = Some(support::http::tokens());
     identity.token_requires_tls = false;
-}
-
-pub fn token(subject: &str) -> String {
-    signed(
-        &json!({"sub": subject, "aud": "rowgate", "exp": now() + 600}),
-        SECRET,
-    )
-}
-
-pub fn signed(claims: &Value, secret: &str) -> String {
-    let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
-    jsonwebtoken::encode(&jsonwebtoken::Header::default(), claims, &key).unwrap()
-}
-
-pub fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_secs()
-}
-
-/// An answer as curl saw it.
-#[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: Value,
-}
-
-impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
-        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        let mut found = lines.filter(|(known, _)| known.eq_ignore_ascii_case(name));
-        found.next().map(|(_, value)| value.trim())
-    }
 }
 
 impl Instance {
@@ -252,43 +194,9 @@ impl Instance {
         format!("http://{}{path}", self.addresses.admin.unwrap())
     }
 
-    /// `curl` with these arguments behind the URL; standard input is the body where an argument reads it.
+    /// `curl` with these arguments; standard input is the body where an argument reads it.
     pub async fn curl(&self, path: &str, arguments: &[&str], input: &[u8]) -> Answer {
-        let mut curl = tokio::process::Command::new("curl");
-        curl.args([
-            "--silent",
-            "--show-error",
-            "--include",
-            "--globoff",
-            "--path-as-is",
-        ])
-        .args(["--max-time", "60", "--noproxy", "*"])
-        .args(arguments)
-        .arg(self.url(path))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true);
-        let mut child = curl
-            .spawn()
-            .expect("these tests need curl; .ci/setup installs it");
-        let mut stdin = child.stdin.take().unwrap();
-        stdin.write_all(input).await.ok();
-        drop(stdin);
-        let output = child.wait_with_output().await.unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        let (mut head, mut body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-        if head.starts_with("HTTP/1.1 100") {
-            (head, body) = body.split_once("\r\n\r\n").unwrap();
-        }
-        let status = head
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok());
-        Answer {
-            status: status.unwrap_or(0),
-            head: head.to_owned(),
-            body: serde_json::from_str(body).unwrap_or_else(|_| Value::from(body)),
-        }
+        support::http::curl(&self.url(path), arguments, input).await
     }
 
     pub async fn post(&self, path: &str, token: &str, body: &Value) -> Answer {
@@ -314,7 +222,7 @@ impl Instance {
     ) -> impl Future<Output = Answer> + use<> {
         let gate = Self {
             addresses: self.addresses,
-            _stop: tokio::sync::oneshot::channel().0,
+            running: Arc::clone(&self.running),
         };
         let (path, token, body) = (path.to_owned(), token.to_owned(), body.clone());
         let task = tokio::spawn(async move { gate.post(&path, &token, &body).await });
@@ -325,7 +233,7 @@ impl Instance {
     pub fn curl_get(&self, path: &str, token: &str) -> impl Future<Output = Answer> + use<> {
         let gate = Self {
             addresses: self.addresses,
-            _stop: tokio::sync::oneshot::channel().0,
+            running: Arc::clone(&self.running),
         };
         let (path, token) = (path.to_owned(), token.to_owned());
         let task = tokio::spawn(async move { gate.get(&path, &token).await });

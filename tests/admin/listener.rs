@@ -1,8 +1,9 @@
 //! The listener itself: names, headers, bytes that are no HTTP, TLS, and what a crowd can do.
 
 use crate::gate::{Instance, World, token};
+use crate::support;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_its_own_names_are_answered_and_every_answer_has_its_headers() {
@@ -93,14 +94,7 @@ async fn what_no_http_client_would_send_is_refused() {
 }
 
 async fn raw(gate: &Instance, request: &[u8]) -> String {
-    let mut stream = tokio::net::TcpStream::connect(gate.addresses.admin.unwrap())
-        .await
-        .unwrap();
-    stream.write_all(request).await.unwrap();
-    let mut answer = vec![0; 4_096];
-    let read = tokio::time::timeout(Duration::from_secs(20), stream.read(&mut answer)).await;
-    let read = read.expect("no answer").unwrap_or(0);
-    String::from_utf8_lossy(&answer[..read]).into_owned()
+    support::http::raw_start(gate.addresses.admin.unwrap(), request).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

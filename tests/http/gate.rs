@@ -1,19 +1,16 @@
 //! A gate with a query listener over a database of its own, and `curl` to talk to it.
 
 use crate::support;
+pub use crate::support::http::{Answer, KEY, bearer, token};
+use crate::support::http::{Running, curl, serve, tokens};
 use rowgate::app::Addresses;
 use rowgate::config::{AuditSink, Config, Enforcement, Http};
 use rowgate::demo::Setup;
-use rowgate::identity::{ApiKey, Login, Proof, TokenAlgorithm, TokenKey, TokenVerifier};
+use rowgate::identity::{ApiKey, Login, Proof};
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use std::process::Stdio;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::io::AsyncWriteExt;
+use std::time::Duration;
 
-pub const SECRET: &str = "a secret of at least thirty-two bytes";
-/// The API key of login n8n, which may speak for others.
-pub const KEY: &str = "0123456789abcdef0123456789abcdef";
 /// The API key of login report, which is nobody else than carol.
 pub const OWN_KEY: &str = "fedcba9876543210fedcba9876543210";
 
@@ -23,7 +20,7 @@ pub struct Gate {
     pub database: String,
     audit: PathBuf,
     _folder: tempfile::TempDir,
-    _stop: tokio::sync::oneshot::Sender<()>,
+    _running: Running,
 }
 
 /// The example behind a gate that also serves HTTP, after a last change of the configuration.
@@ -44,29 +41,13 @@ pub async fn gate(name: &str, change: impl FnOnce(&mut Config)) -> Gate {
     });
     logins(&mut config);
     change(&mut config);
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let (ready, is_ready) = tokio::sync::oneshot::channel();
-    let running = tokio::spawn(async move {
-        let shutdown = async move {
-            stopped.await.ok();
-        };
-        rowgate::app::serve_at(config, shutdown, |addresses| {
-            ready.send(addresses).ok();
-        })
-        .await
-    });
-    let Ok(addresses) = is_ready.await else {
-        panic!(
-            "the gate did not start: {:#}",
-            running.await.unwrap().unwrap_err()
-        );
-    };
+    let running = serve(config).await.expect("the gate did not start");
     Gate {
-        addresses,
+        addresses: running.addresses,
         database,
         audit,
         _folder: folder,
-        _stop: stop,
+        _running: running,
     }
 }
 
@@ -95,63 +76,8 @@ fn logins(config: &mut Config) {
                 .insert(name.to_owned(), ApiKey::new(&key.into()).unwrap());
         }
     }
-    identity.tokens = Some(TokenVerifier {
-        keys: vec![TokenKey::new(None, TokenAlgorithm::Hs256, &SECRET.into()).unwrap()],
-        published: rowgate::identity::Published::default(),
-        user_claim: rowgate::identity::ClaimPath::parse("sub").unwrap(),
-        issuer: None,
-        audience: "rowgate".to_owned(),
-        leeway: Duration::ZERO,
-        lifetime_max: Duration::from_secs(3_600),
-    });
+    identity.tokens = Some(tokens());
     identity.token_requires_tls = false;
-}
-
-/// A good token for this user.
-pub fn token(subject: &str) -> String {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_secs();
-    signed(
-        &json!({"sub": subject, "aud": "rowgate", "exp": now + 600}),
-        SECRET,
-    )
-}
-
-pub fn signed(claims: &Value, secret: &str) -> String {
-    let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
-    jsonwebtoken::encode(&jsonwebtoken::Header::default(), claims, &key).unwrap()
-}
-
-/// `Authorization` for this user.
-pub fn bearer(subject: &str) -> String {
-    format!("Authorization: Bearer {}", token(subject))
-}
-
-/// An answer as curl saw it.
-#[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub text: String,
-    pub body: Value,
-    /// curl's exit code: 0 unless the transfer broke off.
-    pub exit: i32,
-}
-
-impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
-        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        let mut found = lines.filter(|(known, _)| known.eq_ignore_ascii_case(name));
-        found.next().map(|(_, value)| value.trim())
-    }
-
-    /// The first value of the first row.
-    pub fn value(&self) -> &Value {
-        assert_eq!(self.status, 200, "{self:?}");
-        &self.body["rows"][0][0]
-    }
 }
 
 impl Gate {
@@ -159,39 +85,9 @@ impl Gate {
         format!("http://{}{path}", self.addresses.http.unwrap())
     }
 
-    /// `curl` with these arguments and the URL; standard input is the body where an argument reads it.
+    /// `curl` with these arguments; standard input is the body where an argument reads it.
     pub async fn curl(&self, path: &str, arguments: &[&str], input: &[u8]) -> Answer {
-        let mut curl = tokio::process::Command::new("curl");
-        curl.args(["--silent", "--include", "--globoff", "--path-as-is"])
-            .args(["--max-time", "60", "--noproxy", "*"])
-            .args(arguments)
-            .arg(self.url(path))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true);
-        let mut child = curl
-            .spawn()
-            .expect("these tests need curl; .ci/setup installs it");
-        let mut stdin = child.stdin.take().unwrap();
-        stdin.write_all(input).await.ok();
-        drop(stdin);
-        let output = child.wait_with_output().await.unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        let (mut head, mut body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-        if head.starts_with("HTTP/1.1 100") {
-            (head, body) = body.split_once("\r\n\r\n").unwrap();
-        }
-        let status = head
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok());
-        Answer {
-            status: status.unwrap_or(0),
-            head: head.to_owned(),
-            text: body.to_owned(),
-            body: serde_json::from_str(body).unwrap_or(Value::Null),
-            exit: output.status.code().unwrap_or(-1),
-        }
+        curl(&self.url(path), arguments, input).await
     }
 
     /// A body as it is, with more headers.
@@ -243,6 +139,25 @@ impl Gate {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         panic!("{id} has no end in the audit");
+    }
+
+    /// The one line about what was asked or who was refused, and whether there is one on how it ended.
+    pub async fn recorded_once(&self, answer: &Answer) -> (Value, bool) {
+        let id = answer.header("x-request-id").unwrap();
+        for _ in 0..100 {
+            let mut lines = self.lines();
+            lines.retain(|line| line["request_id"] == id);
+            let (outcomes, asked): (Vec<Value>, Vec<Value>) = lines
+                .into_iter()
+                .partition(|line| line["event"] == "outcome");
+            if let Some(line) = asked.first() {
+                assert_eq!(asked.len(), 1, "{answer:?}: {asked:?}");
+                return (line.clone(), !outcomes.is_empty());
+            }
+            // Nobody waits for the line of a refused login.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("no line in the audit: {answer:?}");
     }
 
     /// A connection on the wire.

@@ -3,8 +3,6 @@
 use crate::gate::{KEY, bearer, gate, token};
 use serde_json::json;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_one_select_is_refused_with_its_position() {
@@ -189,15 +187,7 @@ async fn bodies_have_their_type_their_size_and_one_meaning() {
 }
 
 async fn raw(gate: &crate::gate::Gate, bytes: &[u8], patience: Duration) -> String {
-    let mut stream = TcpStream::connect(gate.addresses.http.unwrap())
-        .await
-        .unwrap();
-    stream.write_all(bytes).await.unwrap();
-    let mut answer = Vec::new();
-    tokio::time::timeout(patience, stream.read_to_end(&mut answer))
-        .await
-        .ok();
-    String::from_utf8_lossy(&answer).into_owned()
+    crate::support::http::raw(gate.addresses.http.unwrap(), bytes, patience).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -216,14 +206,12 @@ async fn smuggled_and_slow_requests_reach_nothing() {
     )
     .await;
     assert!(good.starts_with("HTTP/1.1 200"), "{good}");
-    let requests = || {
+    let requests = |decision: &str| {
         let lines = gate.lines();
-        lines
-            .iter()
-            .filter(|line| line["event"] == "request")
-            .count()
+        let requests = lines.iter().filter(|line| line["event"] == "request");
+        requests.filter(|line| line["decision"] == decision).count()
     };
-    assert_eq!(requests(), 1);
+    assert_eq!((requests("allow"), requests("refuse")), (1, 0));
     for headers in [
         format!("Content-Length: {length}\r\nContent-Length: 1\r\n"),
         format!("Content-Length: {length}\r\nTransfer-Encoding: identity\r\n"),
@@ -248,5 +236,9 @@ async fn smuggled_and_slow_requests_reach_nothing() {
     )
     .await;
     assert!(slow.starts_with("HTTP/1.1 408"), "{slow}");
-    assert_eq!(requests(), 1, "none of them was a request");
+    assert_eq!(
+        (requests("allow"), requests("refuse")),
+        (1, 1),
+        "what was no HTTP was no request; the slow one was"
+    );
 }

@@ -23,4 +23,5 @@ mod query;
 mod stream;
 #[path = "../support/mod.rs"]
 mod support;
+mod tell;
 mod wire;

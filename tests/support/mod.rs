@@ -5,6 +5,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
+pub mod http;
+
 use rowgate::demo::{Cluster, ClusterOptions, DATA, SCHEMA};
 use secrecy::ExposeSecret;
 use std::sync::OnceLock;
