@@ -17,8 +17,9 @@ use std::fmt::Write;
 /// Before the JSON in the comment of each installed view.
 pub(super) const MARK_PREFIX: &str = "made by rowgate apply; do not change: ";
 
-/// Name, argument, result, body. No `SET search_path` (it would keep PostgreSQL from inlining them):
-/// the bodies name every operator and function in full instead.
+/// Name, argument, result, body. No `SET search_path` and no sub-select: either would keep PostgreSQL from inlining
+/// them, and a call that is not inlined has its body planned anew for each query. The bodies name every operator and
+/// function in full instead.
 pub(super) const FUNCTIONS: [(&str, &str, &str, &str); 7] = [
     (
         "user_id",
@@ -40,31 +41,27 @@ pub(super) const FUNCTIONS: [(&str, &str, &str, &str); 7] = [
         "has_permission",
         "permission text",
         "boolean",
-        "SELECT EXISTS (
-  SELECT 1
-  FROM pg_catalog.unnest(CASE WHEN pg_catalog.current_setting('rowgate.permissions', true) OPERATOR(pg_catalog.<>) ''
-    THEN CAST(pg_catalog.current_setting('rowgate.permissions', true) AS pg_catalog.text[]) END) AS held(name)
-  WHERE held.name OPERATOR(pg_catalog.=) '*'
-     OR held.name OPERATOR(pg_catalog.=) $1
-     OR pg_catalog.right(held.name, 2) OPERATOR(pg_catalog.=) ':*'
-        AND pg_catalog.starts_with($1, pg_catalog.left(held.name, -1)))",
+        "SELECT CASE WHEN pg_catalog.current_setting('rowgate.permission_patterns', true) OPERATOR(pg_catalog.<>) ''
+  THEN $1 COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.~~)
+       ANY (CAST(pg_catalog.current_setting('rowgate.permission_patterns', true) AS pg_catalog.text[]))
+  ELSE false END",
     ),
     (
         "attribute",
         "name text",
         "text",
         "SELECT CASE WHEN pg_catalog.current_setting('rowgate.attributes', true) OPERATOR(pg_catalog.<>) ''
-  THEN CAST(pg_catalog.current_setting('rowgate.attributes', true) AS pg_catalog.jsonb)
-       OPERATOR(pg_catalog.->) $1 OPERATOR(pg_catalog.->>) 0 END",
+  THEN (CAST(CAST(pg_catalog.current_setting('rowgate.attributes', true) AS pg_catalog.jsonb)
+       OPERATOR(pg_catalog.->>) $1 AS pg_catalog.text[]))[1] END",
     ),
     (
         "attributes",
         "name text",
         "text[]",
-        "SELECT ARRAY(SELECT pg_catalog.jsonb_array_elements_text(
-  CASE WHEN pg_catalog.current_setting('rowgate.attributes', true) OPERATOR(pg_catalog.<>) ''
-  THEN CAST(pg_catalog.current_setting('rowgate.attributes', true) AS pg_catalog.jsonb)
-       OPERATOR(pg_catalog.->) $1 END))",
+        "SELECT CASE WHEN pg_catalog.current_setting('rowgate.attributes', true) OPERATOR(pg_catalog.<>) ''
+  THEN COALESCE(CAST(CAST(pg_catalog.current_setting('rowgate.attributes', true) AS pg_catalog.jsonb)
+       OPERATOR(pg_catalog.->>) $1 AS pg_catalog.text[]), CAST('{}' AS pg_catalog.text[]))
+  ELSE CAST('{}' AS pg_catalog.text[]) END",
     ),
 ];
 

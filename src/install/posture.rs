@@ -187,7 +187,7 @@ const QUESTIONS: &[Question] = &[
                      OR s.name IN ('default_transaction_read_only', 'transaction_read_only') AND s.value IN ('off', 'false', 'no', '0'))
               UNION ALL
               SELECT format('%s has a value before anybody has logged in', s.name), format('ALTER SYSTEM RESET %s;  -- or take it out of postgresql.conf; then reload', s.name)
-              FROM unnest(ARRAY['rowgate.user_id', 'rowgate.roles', 'rowgate.permissions', 'rowgate.attributes', 'rowgate.tags', 'rowgate.objects']) AS s(name)
+              FROM unnest(ARRAY['rowgate.user_id', 'rowgate.roles', 'rowgate.permissions', 'rowgate.permission_patterns', 'rowgate.attributes', 'rowgate.tags', 'rowgate.objects']) AS s(name)
               WHERE current_setting(s.name, true) <> ''
                 AND NOT EXISTS (SELECT 1 FROM pg_db_role_setting AS d, unnest(d.setconfig) AS c(c) WHERE c.c LIKE s.name || '=%')",
     },

@@ -20,10 +20,11 @@ pub(super) const SIGNATURE: &str = "objects(relation text, type text) text[]";
 /// What the walk runs with. The cost of a recursive query is a guess, and compiling it costs more than it.
 pub(super) const SETTINGS: [&str; 2] = ["search_path=pg_catalog, pg_temp", "jit=off"];
 
-const FOUND: &str = "pg_catalog.jsonb_array_elements_text(
-  CASE WHEN pg_catalog.current_setting('rowgate.objects', true) OPERATOR(pg_catalog.<>) ''
-  THEN CAST(pg_catalog.current_setting('rowgate.objects', true) AS pg_catalog.jsonb)
-       OPERATOR(pg_catalog.->) $2 OPERATOR(pg_catalog.->) $1 END)";
+const FOUND: &str =
+    "CASE WHEN pg_catalog.current_setting('rowgate.objects', true) OPERATOR(pg_catalog.<>) ''
+  THEN COALESCE(CAST(CAST(pg_catalog.current_setting('rowgate.objects', true) AS pg_catalog.jsonb)
+       OPERATOR(pg_catalog.->) $2 OPERATOR(pg_catalog.->>) $1 AS pg_catalog.text[]), CAST('{}' AS pg_catalog.text[]))
+  ELSE CAST('{}' AS pg_catalog.text[]) END";
 
 /// The function the views need.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,7 +54,7 @@ pub(super) fn function(views: &[PermissionView]) -> Option<Function> {
     let rows = rows_to_all(tuples, &pairs);
     let Some(table) = tuples.table.as_ref().filter(|_| !rows.is_empty()) else {
         return Some(Function {
-            body: format!("SELECT ARRAY(SELECT {FOUND})"),
+            body: format!("SELECT {FOUND}"),
             walks: false,
         });
     };
@@ -76,7 +77,7 @@ FROM rowgate_bounded;
 IF walked > {max} THEN
   RAISE EXCEPTION USING ERRCODE = '54000', MESSAGE = {says};
 END IF;
-RETURN coalesce(found, '{{}}') || ARRAY(SELECT {FOUND});
+RETURN coalesce(found, '{{}}') || {FOUND};
 END"
     );
     Some(Function { body, walks: true })

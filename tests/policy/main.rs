@@ -35,6 +35,7 @@ use rowgate::install::{self, InstallError, InstallOptions, Passwords};
 use rowgate::policy::{PermissionView, PrincipalSettings, SET_PRINCIPAL, parse_view_file};
 use std::collections::BTreeSet;
 use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
 
 /// Role names are the cluster's, so tests that change rights use roles of their own.
 fn options(tag: &str) -> InstallOptions {
@@ -85,11 +86,9 @@ async fn ask(admin: &mut Client, role: &str, principal: &Principal, sql: &str) -
         .batch_execute(&format!("SET LOCAL ROLE {role}"))
         .await
         .unwrap();
-    let [a, b, c, d, e, f] = settings.parameters();
-    transaction
-        .query(SET_PRINCIPAL, &[&a, &b, &c, &d, &e, &f])
-        .await
-        .unwrap();
+    let values = settings.parameters();
+    let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as _).collect();
+    transaction.query(SET_PRINCIPAL, &values).await.unwrap();
     let rows = transaction
         .simple_query(sql)
         .await

@@ -31,6 +31,21 @@ const PERMISSIONS: &[(&[&str], &str, bool)] = &[
     (&["a\"b", "c\\d"], "c\\d", true),
     (&["NULL"], "NULL", true),
     (&["{x}"], "x", false),
+    // What LIKE reads in its own way.
+    (&["a_b"], "axb", false),
+    (&["a_b"], "a_b", true),
+    (&["a%"], "ab", false),
+    (&["a%"], "a%", true),
+    (&["%"], "x", false),
+    (&["a\\%:*"], "a\\%:b", true),
+    (&["a\\%:*"], "ab:b", false),
+    (&["a\\"], "a\\", true),
+    (&["a*"], "ab", false),
+    (&["a*"], "a*", true),
+    (&["*:a"], "b:a", false),
+    (&["a:*"], "a:b\nc", true),
+    (&["a:*"], "A:b", false),
+    (&["\"a\":*"], "\"a\":b", true),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,6 +90,32 @@ async fn has_permission_is_the_same_in_sql_and_in_rust() {
         .await,
         ["t"]
     );
+}
+
+/// A call that stays a call has its body planned anew for each query.
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_inlines_every_function() {
+    let database = support::example_database().await;
+    let mut admin = support::cluster().connect(&database).await.unwrap();
+    let options = options("inlined");
+    let departments = view("departments.sql", "SELECT name FROM public.departments");
+    apply(&mut admin, &[departments], &options).await;
+    let who = principal("u", &["r"], &["p"]);
+    for call in [
+        "user_id()",
+        "roles()",
+        "permissions()",
+        "tags()",
+        "has_permission('p')",
+        "attribute('a')",
+        "attributes('a')",
+    ] {
+        let sql = format!("EXPLAIN (VERBOSE) SELECT rowgate.{call}");
+        let plan = ask(&mut admin, &options.login, &who, &sql).await.join("\n");
+        let name = call.split('(').next().unwrap();
+        assert!(plan.contains("Output: "), "{plan}");
+        assert!(!plan.contains(&format!("rowgate.{name}(")), "{plan}");
+    }
 }
 
 /// Strings that a sloppy literal would take apart.

@@ -28,6 +28,7 @@ use rowgate::sql::{Form, Options, STACK_BYTES, admit};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use support::Gate;
+use tokio_postgres::types::ToSql;
 
 const SCHEMA: &str = include_str!("../../fixtures/rag/schema.sql");
 const TUPLES: &str = include_str!("../../fixtures/tuples.sql");
@@ -129,11 +130,9 @@ async fn plan(cluster: &Cluster, gate: &Gate, sql: &str) -> (Form, String) {
         .await
         .unwrap();
     let settings = PrincipalSettings::from(&bob());
-    let [a, b, c, d, e, f] = settings.parameters();
-    transaction
-        .query(SET_PRINCIPAL, &[&a, &b, &c, &d, &e, &f])
-        .await
-        .unwrap();
+    let values = settings.parameters();
+    let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as _).collect();
+    transaction.query(SET_PRINCIPAL, &values).await.unwrap();
     let rows = transaction
         .query(&format!("EXPLAIN {text}"), &[])
         .await

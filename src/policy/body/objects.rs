@@ -62,10 +62,13 @@ impl Objects {
 
     /// What a provider found, and what the walk finds.
     fn inline(&self, tuples: Option<&Tuples>, out: &mut InlineBody) {
-        push(out, "ARRAY(SELECT jsonb_array_elements_text(");
+        push(out, "COALESCE(CAST(");
         hole(out, PrincipalField::Objects);
         let (relation, namespace) = (literal(&self.pair.relation), literal(&self.pair.namespace));
-        push(out, &format!(" -> {namespace} -> {relation}))"));
+        push(
+            out,
+            &format!(" -> {namespace} ->> {relation} AS text[]), CAST('{{}}' AS text[]))"),
+        );
         let Some((tuples, table)) = tuples.and_then(|t| Some((t, t.table.as_ref()?))) else {
             return;
         };

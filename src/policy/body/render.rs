@@ -48,18 +48,19 @@ pub(crate) fn render_function(
         F::Objects | F::Permissions | F::Roles | F::Tags => hole(out, list_of(function)),
         F::Attribute => {
             push(out, open);
-            hole(out, PrincipalField::Attributes);
-            push(out, " -> CAST((");
-            append(out, argument);
-            push(out, ") AS text) ->> 0");
+            push(out, "(");
+            named_list(argument, out);
+            push(out, ")[1]");
             push(out, close);
         }
         F::Attributes => {
-            push(out, "ARRAY(SELECT jsonb_array_elements_text(");
-            hole(out, PrincipalField::Attributes);
-            push(out, " -> CAST((");
-            append(out, argument);
-            push(out, ") AS text)))");
+            push(out, open);
+            push(out, "COALESCE(");
+            named_list(argument, out);
+            push(out, ", CAST('{}' AS text[]))");
+            push(out, close);
+            // Without the cast `= ANY ((SELECT ...))` would mean the rows of the sub-select.
+            push(out, "::text[]");
         }
         F::HasPermission => {
             push(out, "EXISTS (SELECT 1 FROM unnest(");
@@ -77,6 +78,15 @@ pub(crate) fn render_function(
             push(out, "), left(rowgate_permission, -1)))");
         }
     }
+}
+
+/// The attribute of this name as an array; NULL if there is none.
+fn named_list(name: &InlineBody, out: &mut InlineBody) {
+    push(out, "CAST(");
+    hole(out, PrincipalField::Attributes);
+    push(out, " ->> CAST((");
+    append(out, name);
+    push(out, ") AS text) AS text[])");
 }
 
 /// The field that holds a function's whole answer.
