@@ -16,13 +16,16 @@ pub(crate) use functions::{Replacement, replacement};
 
 use crate::error::{Reason, Refusal};
 use crate::policy::compose::literal;
-use crate::policy::{GrantedTable, Grants, RelationName, TypeKind, quote_identifier};
+use crate::policy::{Description, GrantedTable, Grants, RelationName, TypeKind, quote_identifier};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 
 /// Most bytes of one body: about 10,000 granted columns. It is sent with every statement that reads the catalogue.
 const BODY_BYTES_MAX: usize = 1_000_000;
+
+/// The block with the caller's name.
+const CALLER: &str = "caller";
 
 const SCHEMAS: [&str; 2] = ["pg_catalog", "information_schema"];
 
@@ -87,16 +90,23 @@ impl Catalogued {
         self.columns.iter().map(|c| c.name.clone()).collect()
     }
 
-    /// The body of its shadow for a principal with these grants.
+    /// Whether its body asks who the caller is.
+    pub(crate) fn names_caller(&self) -> bool {
+        self.with.iter().any(|block| block == CALLER)
+    }
+
+    /// The body of its shadow for a principal with these grants; `caller` is an expression of the caller's name.
     ///
     /// # Errors
     /// `TooLarge` where so much is granted that the names do not fit into a statement.
-    pub(crate) fn body(&self, grants: &Grants) -> Result<String, Refusal> {
+    pub(crate) fn body(&self, grants: &Grants, caller: &str) -> Result<String, Refusal> {
         let mut entries = Vec::new();
         for block in &self.with {
             let body = match block.as_str() {
                 "granted_tables" => granted_tables(grants),
                 "granted_columns" => granted_columns(grants),
+                "granted_descriptions" => granted_descriptions(grants),
+                CALLER => format!("SELECT ({caller})::pg_catalog.name AS name"),
                 _ => LIST.blocks.get(block).cloned().unwrap_or_default(),
             };
             entries.push(format!("{block} AS MATERIALIZED ({body})"));
@@ -241,6 +251,31 @@ fn granted_tables(grants: &Grants) -> String {
     };
     let rows: Vec<String> = grants.tables().iter().map(row).collect();
     values(&rows, &[("nspname", "name"), ("relname", "name")])
+}
+
+fn granted_descriptions(grants: &Grants) -> String {
+    let row = |description: &Description| {
+        let Description {
+            relation: RelationName { schema, name },
+            column,
+            text,
+        } = description;
+        format!(
+            "({}, {}, {}, {})",
+            literal(schema),
+            literal(name),
+            column.as_deref().map_or("NULL".to_owned(), literal),
+            literal(text)
+        )
+    };
+    let rows: Vec<String> = grants.descriptions().iter().map(row).collect();
+    let columns = [
+        ("nspname", "name"),
+        ("relname", "name"),
+        ("attname", "name"),
+        ("description", "text"),
+    ];
+    values(&rows, &columns)
 }
 
 fn granted_columns(grants: &Grants) -> String {

@@ -20,7 +20,13 @@ fn the_list_can_be_read_and_names_nothing_twice() {
             entry.name
         );
         for block in entry.with.split_whitespace() {
-            let made = ["granted_tables", "granted_columns"].contains(&block);
+            let made = [
+                "granted_tables",
+                "granted_columns",
+                "granted_descriptions",
+                CALLER,
+            ]
+            .contains(&block);
             assert!(made || file.block.contains_key(block), "{block}");
         }
     }
@@ -54,7 +60,7 @@ fn no_column_has_a_type_that_looks_names_up() {
 #[test]
 fn what_carries_values_activity_or_secrets_does_not_exist() {
     for name in "pg_stats pg_statistic pg_statistic_ext_data pg_stats_ext pg_stat_activity pg_stat_user_tables pg_authid \
-                 pg_shadow pg_user_mapping pg_largeobject pg_settings pg_hba_file_rules pg_locks pg_cursors \
+                 pg_shadow pg_user_mapping pg_largeobject pg_hba_file_rules pg_locks pg_cursors \
                  pg_prepared_statements pg_file_settings pg_depend"
         .split_whitespace()
     {
@@ -81,7 +87,7 @@ fn constants_cannot_leave_their_quotes() {
     let Some(Found::Shadowed(tables)) = find(None, "pg_tables") else {
         panic!("pg_tables has no shadow");
     };
-    let body = tables.body(&grants).unwrap();
+    let body = tables.body(&grants, "").unwrap();
     assert!(
         body.contains("(VALUES ('a''b', E'c\\\\'' OR true --')) AS g (nspname, relname)"),
         "{body}"
@@ -94,7 +100,7 @@ fn without_grants_there_are_no_rows_and_with_too_many_there_is_no_statement() {
         panic!("information_schema.columns has no shadow");
     };
     let none = Grants::new(Vec::new(), Vec::new(), Vec::new());
-    assert!(columns.body(&none).unwrap().contains("WHERE false"));
+    assert!(columns.body(&none, "").unwrap().contains("WHERE false"));
     let table = |number: usize| GrantedTable {
         relation: RelationName::new("public", format!("t{number:06}")),
         columns: vec![crate::policy::GrantedColumn {
@@ -106,5 +112,8 @@ fn without_grants_there_are_no_rows_and_with_too_many_there_is_no_statement() {
         source: crate::policy::ShadowSource::Inline(crate::policy::InlineBody::default()),
     };
     let many = Grants::new((0..20_000).map(table).collect(), Vec::new(), Vec::new());
-    assert_eq!(columns.body(&many).unwrap_err().reason, Reason::TooLarge);
+    assert_eq!(
+        columns.body(&many, "").unwrap_err().reason,
+        Reason::TooLarge
+    );
 }

@@ -363,7 +363,7 @@ fn filled(body: &InlineBody, roles: &[String]) -> String {
                 PrincipalField::Permissions => "{\"*\"}".to_owned(),
                 PrincipalField::Roles => array_literal(roles.iter().map(String::as_str)),
                 PrincipalField::Tags => "{}".to_owned(),
-                PrincipalField::UserId => String::new(),
+                PrincipalField::Login | PrincipalField::UserId => String::new(),
             };
             out.push_str(&format!("({}::{})", literal(&value), field.type_name()));
         }

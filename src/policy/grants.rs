@@ -124,6 +124,8 @@ pub struct InlineBody {
 pub enum PrincipalField {
     /// `rowgate.attributes(name)`'s source: a JSON object of string lists, `$n::jsonb`.
     Attributes,
+    /// Who opened the connection, as `current_user` would name them: the login, `$n::text`. No view body reads it.
+    Login,
     /// What a provider found of `rowgate.objects()`: a JSON object by type, then relation, of lists of ids.
     Objects,
     /// `rowgate.permissions()`, `$n::text[]`.
@@ -142,7 +144,7 @@ impl PrincipalField {
         match self {
             PrincipalField::Attributes | PrincipalField::Objects => "jsonb",
             PrincipalField::Permissions | PrincipalField::Roles | PrincipalField::Tags => "text[]",
-            PrincipalField::UserId => "text",
+            PrincipalField::Login | PrincipalField::UserId => "text",
         }
     }
 }
@@ -158,6 +160,17 @@ pub struct GrantedTable {
     pub primary_key: Vec<String>,
     /// Where the rows come from.
     pub source: ShadowSource,
+}
+
+/// What a table or a column is for, in words, as `describe` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// The table.
+    pub relation: RelationName,
+    /// The column; none for the table itself.
+    pub column: Option<String>,
+    /// The words.
+    pub text: String,
 }
 
 fn is_vector(type_: &ColumnType) -> bool {
@@ -182,6 +195,7 @@ pub struct GrantsFingerprint(pub [u8; 16]);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grants {
     tables: Vec<GrantedTable>,
+    descriptions: Vec<Description>,
     search_path: Vec<String>,
     extra_functions: Vec<String>,
     vectors: Option<String>,
@@ -200,6 +214,7 @@ impl Grants {
         tables.sort_by(|a, b| a.relation.cmp(&b.relation));
         Self {
             tables,
+            descriptions: Vec::new(),
             search_path,
             extra_functions,
             vectors: None,
@@ -221,6 +236,7 @@ impl Grants {
         use sha2::{Digest, Sha256};
         let Self {
             tables,
+            descriptions,
             search_path,
             extra_functions,
             server_version,
@@ -229,7 +245,7 @@ impl Grants {
         } = &self;
         // `Debug` of plain data is a faithful, unambiguous rendering: strings are quoted and escaped.
         let digest = Sha256::digest(format!(
-            "{tables:?}{search_path:?}{extra_functions:?}{server_version}{vectors:?}"
+            "{tables:?}{descriptions:?}{search_path:?}{extra_functions:?}{server_version}{vectors:?}"
         ));
         self.fingerprint = GrantsFingerprint(digest.first_chunk().copied().unwrap_or_default());
         self
@@ -251,6 +267,28 @@ impl Grants {
             self.vectors = Some(schema.to_owned());
         }
         self.fingerprinted()
+    }
+
+    /// The same with these descriptions; one of anything that is not granted is dropped.
+    #[must_use]
+    pub fn described(mut self, descriptions: Vec<Description>) -> Self {
+        let granted = |description: &Description| {
+            let Description {
+                relation, column, ..
+            } = description;
+            let table = self.tables.iter().find(|table| table.relation == *relation);
+            table.is_some_and(|table| {
+                let named = |name: &String| table.columns.iter().any(|c| c.name == *name);
+                column.as_ref().is_none_or(named)
+            })
+        };
+        self.descriptions = descriptions.into_iter().filter(granted).collect();
+        self.fingerprinted()
+    }
+
+    /// What granted tables and their columns are for.
+    pub fn descriptions(&self) -> &[Description] {
+        &self.descriptions
     }
 
     /// The schema of pgvector's types and distances, where they may be used.

@@ -17,8 +17,8 @@ mod view;
 pub(crate) use compose::identifier;
 pub use describe::{DataModel, DescribedColumn, DescribedTable, describe};
 pub use grants::{
-    ColumnType, GrantedColumn, GrantedTable, Grants, GrantsFingerprint, InlineBody, PrincipalField,
-    RelationName, Server, ShadowSource, TypeKind, quote_identifier,
+    ColumnType, Description, GrantedColumn, GrantedTable, Grants, GrantsFingerprint, InlineBody,
+    PrincipalField, RelationName, Server, ShadowSource, TypeKind, quote_identifier,
 };
 pub(crate) use objects::TOO_MANY;
 pub use profile::profile;

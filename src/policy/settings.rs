@@ -23,6 +23,8 @@ pub const SET_PRINCIPAL: &str = "SELECT pg_catalog.set_config('rowgate.user_id',
 /// [`Principal::has_permission`] agree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PrincipalSettings {
+    /// Who opened the connection. No setting: only catalogue shadows ask.
+    pub login: String,
     /// As is; empty = nobody.
     pub user_id: String,
     /// A `text[]` literal: `{"HR Manager","Sales"}`.
@@ -57,6 +59,7 @@ impl PrincipalSettings {
     pub fn field(&self, field: PrincipalField) -> &str {
         match field {
             PrincipalField::Attributes => &self.attributes,
+            PrincipalField::Login => &self.login,
             PrincipalField::Objects => &self.objects,
             PrincipalField::Permissions => &self.permissions,
             PrincipalField::Roles => &self.roles,
@@ -75,6 +78,7 @@ impl From<&Principal> for PrincipalSettings {
         };
         let patterns: Vec<String> = permissions().map(pattern).collect();
         Self {
+            login: principal.login().to_owned(),
             user_id: principal.user_id().to_owned(),
             roles: array_literal(principal.roles()),
             permissions: array_literal(permissions()),

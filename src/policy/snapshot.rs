@@ -3,8 +3,8 @@
 use super::compose::{self, BodyFacts};
 use crate::identity::Principal;
 use crate::policy::{
-    ColumnType, GrantedColumn, GrantedTable, Grants, InlineBody, PermissionView, RelationName,
-    Server, ShadowSource, identifier,
+    ColumnType, Description, GrantedColumn, GrantedTable, Grants, InlineBody, PermissionView,
+    RelationName, Server, ShadowSource, identifier,
 };
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeSet, HashMap};
@@ -160,6 +160,24 @@ impl PolicyView {
         self.table(whole.columns.clone(), &whole.primary_key, source)
     }
 
+    /// Of the table and of every column, whoever may see it.
+    fn descriptions(&self) -> impl Iterator<Item = Description> {
+        let described = |column: Option<&String>, text: &Option<String>| {
+            Some(Description {
+                relation: self.relation().clone(),
+                column: column.cloned(),
+                text: text.clone()?,
+            })
+        };
+        let columns = self
+            .columns
+            .iter()
+            .filter_map(move |column| described(Some(&column.name), &column.description));
+        described(None, &self.description)
+            .into_iter()
+            .chain(columns)
+    }
+
     fn table(
         &self,
         columns: Vec<GrantedColumn>,
@@ -230,7 +248,7 @@ impl Policy {
         let tagged = views.iter().flat_map(|view| &view.view.tags);
         let tagged = sorted(tagged.chain(columns().flat_map(|column| &column.tags)));
         let tables = views.iter().filter_map(PolicyView::granted_to_superuser);
-        let superuser = Arc::new(grants(tables.collect(), &server));
+        let superuser = Arc::new(grants(tables.collect(), &views, &server));
         Self {
             version: PolicyVersion(version),
             server,
@@ -278,7 +296,7 @@ impl Policy {
             may_access: &|tag| found(&self.tagged, tag, self.asked.len()),
         };
         let tables = self.views.iter().filter_map(|view| view.granted(&rights));
-        let made = Arc::new(grants(tables.collect(), &self.server));
+        let made = Arc::new(grants(tables.collect(), &self.views, &self.server));
         let mut known = self.grants.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= GRANTS_MAX {
             known.clear();
@@ -293,8 +311,10 @@ fn sorted<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {
     names.into_iter().cloned().collect()
 }
 
-fn grants(tables: Vec<GrantedTable>, server: &Server) -> Grants {
+fn grants(tables: Vec<GrantedTable>, views: &[PolicyView], server: &Server) -> Grants {
     let grants = Grants::new(tables, vec!["public".to_owned()], Vec::new());
+    let descriptions = views.iter().flat_map(PolicyView::descriptions);
+    let grants = grants.described(descriptions.collect());
     let grants = grants.on_server(server.version);
     match &server.vectors {
         Some(schema) => grants.with_vectors(schema),

@@ -152,8 +152,8 @@ fn admit_here(text: &str, grants: &Grants, options: &Options) -> Result<Verified
     let mut rewriter = rewrite::Rewriter::new(grants, text, names, cte_names);
     rewriter.query(&mut query)?;
     let (used, catalogue) = rewriter.into_used();
-    let catalogue = shadow::catalogue(&catalogue, grants)?;
-    let reads_catalogue = !catalogue.is_empty();
+    let catalogue = shadow::catalogue(&catalogue, parameters, grants)?;
+    let reads_catalogue = !catalogue.shadows.is_empty();
     let rest = shadow::Rest::of(query, parameters, catalogue);
     let inline = used
         .iter()

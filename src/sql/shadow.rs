@@ -46,12 +46,14 @@ pub(super) struct Rest {
     body: String,
     /// The shadows of catalogue relations; they are the same in every form.
     catalogue: Vec<Shadow>,
+    /// The principal's facts that those read: the first parameters behind the caller's own.
+    fields: Vec<PrincipalField>,
     parameters: u16,
 }
 
 impl Rest {
     /// Takes a rewritten query apart.
-    pub(crate) fn of(mut query: Box<Query>, parameters: u16, catalogue: Vec<Shadow>) -> Self {
+    pub(crate) fn of(mut query: Box<Query>, parameters: u16, catalogue: Catalogue) -> Self {
         hoist_with(&mut query);
         let with = query.with.take();
         Self {
@@ -62,7 +64,8 @@ impl Rest {
                 .map(ToString::to_string)
                 .collect(),
             body: query.to_string(),
-            catalogue,
+            catalogue: catalogue.shadows,
+            fields: catalogue.fields,
             parameters,
         }
     }
@@ -75,7 +78,7 @@ pub(super) fn compose(
     form: Form,
     form_reason: &str,
 ) -> ShadowedQuery {
-    let mut fields: Vec<PrincipalField> = Vec::new();
+    let mut fields: Vec<PrincipalField> = rest.fields.clone();
     let shadows: Vec<Shadow> = used
         .iter()
         .map(|used| Shadow {
@@ -114,21 +117,37 @@ pub(super) fn compose(
     }
 }
 
-/// The shadows of catalogue relations.
+/// The shadows of catalogue relations, and the principal's facts that they read.
+#[derive(Default)]
+pub(super) struct Catalogue {
+    pub(super) shadows: Vec<Shadow>,
+    fields: Vec<PrincipalField>,
+}
+
+/// The shadows of the catalogue relations that a text with so many parameters reads.
 ///
 /// # Errors
 /// `TooLarge`, see [`Catalogued::body`](crate::catalog::Catalogued::body).
-pub(super) fn catalogue(used: &[UsedCatalogue], grants: &Grants) -> Result<Vec<Shadow>, Refusal> {
-    used.iter()
-        .map(|used| {
-            Ok(Shadow {
-                name: used.shadow.clone(),
-                relation: used.relation.relation().clone(),
-                body: used.relation.body(grants)?,
-                materialize: Materialize::Always,
-            })
-        })
-        .collect()
+pub(super) fn catalogue(
+    used: &[UsedCatalogue],
+    parameters: u16,
+    grants: &Grants,
+) -> Result<Catalogue, Refusal> {
+    let mut fields = Vec::new();
+    let mut shadows = Vec::new();
+    for used in used {
+        let caller = match used.relation.names_caller() {
+            true => hole(PrincipalField::Login, parameters, &mut fields),
+            false => String::new(),
+        };
+        shadows.push(Shadow {
+            name: used.shadow.clone(),
+            relation: used.relation.relation().clone(),
+            body: used.relation.body(grants, &caller)?,
+            materialize: Materialize::Always,
+        });
+    }
+    Ok(Catalogue { shadows, fields })
 }
 
 /// One shadow's body.
@@ -200,7 +219,11 @@ fn installed(table: &GrantedTable, form: Form, view: &str) -> String {
 }
 
 /// A principal's fact as a parameter behind the caller's own; the same fact is the same parameter.
-fn hole(field: PrincipalField, parameters: u16, fields: &mut Vec<PrincipalField>) -> String {
+pub(super) fn hole(
+    field: PrincipalField,
+    parameters: u16,
+    fields: &mut Vec<PrincipalField>,
+) -> String {
     let index = fields
         .iter()
         .position(|known| *known == field)
@@ -213,6 +236,7 @@ fn hole(field: PrincipalField, parameters: u16, fields: &mut Vec<PrincipalField>
     match field {
         PrincipalField::UserId => format!("nullif({parameter}, '')"),
         PrincipalField::Attributes
+        | PrincipalField::Login
         | PrincipalField::Objects
         | PrincipalField::Permissions
         | PrincipalField::Roles

@@ -22,6 +22,7 @@
 mod support;
 
 mod refused;
+mod shown;
 mod statements;
 
 use rowgate::config::Enforcement;

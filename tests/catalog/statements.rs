@@ -87,6 +87,7 @@ impl Statement {
     }
 
     /// The same with the parameters written into it.
+    #[allow(dead_code, reason = "for the comparison with a twin")]
     pub fn inlined(&self, numbers: &HashMap<String, u32>) -> String {
         let mut text = self.text(numbers);
         for (index, value) in self.parameters.iter().enumerate().rev() {

@@ -3,8 +3,9 @@
 use super::{Refused, disagree, walk};
 use crate::catalog::{self, Catalogued, Found};
 use crate::error::Refusal;
-use crate::policy::{Grants, RelationName, ShadowSource};
+use crate::policy::{Grants, PrincipalField, RelationName, ShadowSource};
 use crate::sql::pg::{self, canonical};
+use crate::sql::shadow::hole;
 use crate::sql::{Form, Materialize, Shadow, ShadowedQuery};
 use lru::LruCache;
 use pg_query::NodeEnum;
@@ -204,13 +205,21 @@ fn catalogue(
     query: &ShadowedQuery,
     grants: &Grants,
 ) -> Refused {
+    let mut known = query.principal_parameters.clone();
+    let caller = match catalogued.names_caller() {
+        true => hole(PrincipalField::Login, query.parameters, &mut known),
+        false => String::new(),
+    };
     let right = shadow.materialize == Materialize::Always
+        && known == query.principal_parameters
         && query.relations.contains(&shadow.relation)
         && query.form != Form::Open
-        && catalogued.body(grants)? == shadow.body;
+        && catalogued.body(grants, &caller)? == shadow.body;
     // Under WITH RECURSIVE it sees the caller's queries: what it does not qualify must be its own.
     let facts = &body(&shadow.body)?.facts;
-    let own = facts.parameters.is_empty()
+    let first = u64::from(query.parameters) + 1;
+    let own = facts.parameters.iter().all(|number| *number >= first)
+        && facts.parameters.len() <= usize::from(catalogued.names_caller())
         && facts
             .relations
             .iter()
