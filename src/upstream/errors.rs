@@ -38,6 +38,12 @@ impl UpstreamError {
         };
         let sqlstate = field(b'C').unwrap_or_else(|| "XX000".to_owned());
         let original = field(b'M').unwrap_or_default();
+        let logged = format!("{sqlstate} {original}");
+        // Where nothing is installed a walk can only end by a cast that fails; it is the same limit.
+        let sqlstate = match original.contains(TOO_MANY) {
+            true => "54000".to_owned(),
+            false => sqlstate,
+        };
         let severity = field(b'V').or_else(|| field(b'S')).unwrap_or_default();
         let told = tell(&sqlstate, &original);
         let hint = match sqlstate.as_str() {
@@ -56,7 +62,7 @@ impl UpstreamError {
             message: told.unwrap_or_default(),
             hint,
             fatal: severity == "FATAL" || severity == "PANIC",
-            original: format!("{sqlstate} {original}"),
+            original: logged,
             sqlstate,
         }
     }
@@ -64,7 +70,6 @@ impl UpstreamError {
 
 /// The message for the caller; `None` = it is our own failure.
 fn tell(sqlstate: &str, message: &str) -> Option<String> {
-    // Where nothing is installed a walk can only end by a cast that fails; installed, it raises this itself.
     if message.contains(TOO_MANY) {
         return Some(TOO_MANY.to_owned());
     }
@@ -175,6 +180,27 @@ mod tests {
             ("int4 overflow", "int4 overflow"),
         ] {
             assert_eq!(tell("22P02", message).as_deref(), Some(told));
+        }
+    }
+
+    /// Installed, the walk raises it itself; inline, a cast fails. Both are the same to the caller.
+    #[test]
+    fn a_walk_that_is_too_long_is_a_limit_however_it_ended() {
+        for (code, message) in [
+            ("54000", TOO_MANY.to_owned()),
+            (
+                "22P02",
+                format!("invalid input syntax for type integer: \"{TOO_MANY}: 51\""),
+            ),
+        ] {
+            let error =
+                UpstreamError::read(&body(&[(b'V', "ERROR"), (b'C', code), (b'M', &message)]));
+            assert_eq!(
+                (error.sqlstate.as_str(), error.message.as_str()),
+                ("54000", TOO_MANY)
+            );
+            assert!(error.original.starts_with(code), "{}", error.original);
+            assert!(!error.internal);
         }
     }
 

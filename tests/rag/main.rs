@@ -50,8 +50,29 @@ fn views(folders: &[&str]) -> PathBuf {
     to
 }
 
+/// The documents behind a gate that looks through so many objects for one user.
+async fn gate_within(
+    cluster: &Cluster,
+    name: &str,
+    enforcement: Enforcement,
+    objects_max: u32,
+) -> Gate {
+    let bound = format!("objects_max = {objects_max}\n");
+    gate_with(cluster, name, enforcement, false, &bound).await
+}
+
 /// The documents behind a gate.
 async fn gate(cluster: &Cluster, name: &str, enforcement: Enforcement, vectors: bool) -> Gate {
+    gate_with(cluster, name, enforcement, vectors, "").await
+}
+
+async fn gate_with(
+    cluster: &Cluster,
+    name: &str,
+    enforcement: Enforcement,
+    vectors: bool,
+    more: &str,
+) -> Gate {
     let mut sql = vec![ROLES, TUPLES, SCHEMA, DATA];
     let mut folders = vec!["views/rag"];
     if vectors {
@@ -63,7 +84,7 @@ async fn gate(cluster: &Cluster, name: &str, enforcement: Enforcement, vectors: 
         sql: sql.into_iter().map(str::to_owned).collect(),
         views: Some(views(&folders)),
         configuration: format!(
-            "\n[tuples]\ntable = \"public.rowgate_tuples\"\nnamespaces_file = \"{}\"\n",
+            "\n[tuples]\ntable = \"public.rowgate_tuples\"\nnamespaces_file = \"{}\"\n{more}",
             namespaces.unwrap().display()
         ),
         ..Setup::example(name, ([127, 0, 0, 1], 0).into(), enforcement)

@@ -1,6 +1,6 @@
 //! Documents, folders, deals and collections, and full text search.
 
-use crate::{form, gate, ids, plan, support};
+use crate::{form, gate, gate_within, ids, plan, support};
 use rowgate::config::Enforcement;
 use rowgate::sql::Form;
 
@@ -160,5 +160,35 @@ async fn full_text_search_uses_its_index() {
             Form::Sealed,
             "{sql}"
         );
+    }
+}
+
+/// A user of more documents than may be looked through.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_walk_that_is_too_long_is_refused_as_a_limit() {
+    for (name, enforcement) in [
+        ("rag_lb", Enforcement::Barrier),
+        ("rag_li", Enforcement::Inline),
+    ] {
+        let gate = gate_within(support::cluster(), name, enforcement, 100).await;
+        let admin = support::cluster().connect(&gate.database).await.unwrap();
+        let seen = ids(&gate, "bob", "SELECT id FROM folders").await.unwrap();
+        assert_eq!(seen, ["handbook"], "{enforcement:?}: within the bound");
+        admin
+            .batch_execute(
+                "INSERT INTO public.rowgate_tuples (namespace, object, relation, subject_namespace, subject_id, subject_relation)
+                 SELECT 'document', 'd' || n, 'viewer', 'user', 'bob', '' FROM generate_series(1, 200) AS n",
+            )
+            .await
+            .unwrap();
+        for sql in ["SELECT id FROM documents", "SELECT count(*) FROM documents"] {
+            let refused = ids(&gate, "bob", sql).await.unwrap_err();
+            assert_eq!(
+                refused, "54000 more related objects than may be looked through",
+                "{enforcement:?} {sql}"
+            );
+        }
+        let others = ids(&gate, "eve", "SELECT id FROM documents").await;
+        assert_eq!(others.unwrap(), ["assay"], "{enforcement:?}");
     }
 }
