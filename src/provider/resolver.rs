@@ -4,9 +4,11 @@
 use super::conditions::{Conditions, Span};
 use super::hierarchy::{LiveHierarchy, TooMany};
 use super::merge::Merged;
-use super::{Provider, ProviderError, Step};
+use super::{Asking, Provider, ProviderError, Step};
 use crate::error::{Error, Fault, FaultKind, Reason, Refusal};
 use crate::identity::{Caller, Principal};
+use futures_util::future::{BoxFuture, FutureExt, TryFutureExt};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use moka::sync::Cache;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// Most principals kept.
 const PRINCIPALS_MAX: u64 = 10_000;
+/// Most providers asked at the same time for one caller.
+const ASKED_AT_ONCE: usize = 8;
 
 /// From a [`Caller`] to a [`Principal`]: asks every provider and merges what they found.
 pub struct Resolver {
@@ -157,17 +161,15 @@ impl Resolver {
 
     async fn ask_all(&self, caller: &Caller) -> Result<(Principal, Life), Error> {
         let hierarchy = self.hierarchy.current();
-        let mut answers = Vec::with_capacity(self.providers.len());
-        let mut until: Option<Instant> = None;
-        for provider in &self.providers {
-            let answer = provider
-                .find(caller)
-                .await
-                .and_then(|answer| answer.check().map(|()| answer));
-            let answer = answer.map_err(|error| fault(provider.name(), &error))?;
-            until = [until, answer.until].into_iter().flatten().min();
-            answers.push((provider.name(), answer));
-        }
+        let asked = self.providers.iter().map(|provider| {
+            let asking = provider.find(caller).map(|found| {
+                let answer = found?;
+                answer.check().map(|()| answer)
+            });
+            (provider.name(), asking.boxed())
+        });
+        let answers = all(asked.collect()).await?;
+        let until = answers.iter().filter_map(|(_, answer)| answer.until).min();
         let verdict = self
             .conditions
             .judge(caller, &answers, self.conditions.moment());
@@ -177,13 +179,15 @@ impl Resolver {
         let roles = merged.roles();
         let mut of_roles = BTreeSet::new();
         if !roles.is_empty() {
-            for provider in &self.providers {
-                let permissions = provider.role_permissions(&roles).await;
-                let permissions = permissions
-                    .and_then(|items| super::answer::check_items(&items).map(|()| items))
-                    .map_err(|error| fault(provider.name(), &error))?;
-                of_roles.extend(permissions);
-            }
+            let asked = self.providers.iter().map(|provider| {
+                let asking = provider.role_permissions(&roles).map(|found| {
+                    let items = found?;
+                    super::answer::check_items(&items).map(|()| items)
+                });
+                (provider.name(), asking.boxed())
+            });
+            let permissions = all(asked.collect()).await?;
+            of_roles.extend(permissions.into_iter().flat_map(|(_, items)| items));
         }
         let mut found = merged.finish(of_roles, &hierarchy).map_err(too_many)?;
         for step in &self.steps {
@@ -193,6 +197,22 @@ impl Resolver {
         let principal = Principal::new(caller.login(), caller.user_id(), found);
         Ok((principal, Life { until, span }))
     }
+}
+
+/// The answers of all, several asked at a time, in the order of the configuration. One that fails is the failure of
+/// all.
+async fn all<'a, T: Send + 'a>(
+    asked: Vec<(&'a str, Asking<'a, T>)>,
+) -> Result<Vec<(&'a str, T)>, Error> {
+    let asking = asked.into_iter().map(|(name, asking)| {
+        let answer = asking.map_ok(move |answer| (name, answer));
+        answer.map_err(move |error| fault(name, &error)).boxed()
+    });
+    let asking: Vec<BoxFuture<'a, _>> = asking.collect();
+    stream::iter(asking)
+        .buffered(ASKED_AT_ONCE)
+        .try_collect()
+        .await
 }
 
 fn too_many(_: TooMany) -> Error {
@@ -206,4 +226,83 @@ fn fault(provider: &str, error: &ProviderError) -> Error {
         format!("provider \"{provider}\": {error}"),
     )
     .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::Answer;
+    use tokio::sync::Barrier;
+
+    /// Answers only when all are being asked at the same time.
+    struct Meets {
+        name: String,
+        others: Arc<Barrier>,
+        fails: bool,
+    }
+
+    impl Provider for Meets {
+        fn name(&self) -> &str {
+            &self.name
+        }
+
+        fn find<'a>(&'a self, _: &'a Caller) -> Asking<'a, Answer> {
+            Box::pin(async move {
+                self.others.wait().await;
+                match self.fails {
+                    true => Err(ProviderError::Timeout),
+                    false => Ok(Answer {
+                        roles: BTreeSet::from(["HR".to_owned(), self.name.clone()]),
+                        ..Answer::default()
+                    }),
+                }
+            })
+        }
+
+        fn role_permissions<'a>(&'a self, _: &'a BTreeSet<String>) -> Asking<'a, BTreeSet<String>> {
+            Box::pin(async move {
+                self.others.wait().await;
+                Ok(BTreeSet::from([format!("of {}", self.name)]))
+            })
+        }
+    }
+
+    fn resolver(count: usize, together: usize, fails: Option<usize>, within: u64) -> Resolver {
+        let others = Arc::new(Barrier::new(together));
+        let providers = (0..count).map(|number| {
+            let others = Arc::clone(&others);
+            let name = format!("p{number}");
+            let fails = fails == Some(number);
+            Arc::new(Meets {
+                name,
+                others,
+                fails,
+            }) as Arc<dyn Provider>
+        });
+        Resolver::new(providers.collect(), Duration::from_millis(within))
+    }
+
+    #[tokio::test]
+    async fn all_are_asked_together_and_all_count() {
+        let bob = Caller::assumed("bob");
+        let principal = resolver(8, 8, None, 9_000).principal(&bob).await.unwrap();
+        assert_eq!(principal.roles().count(), 9);
+        assert_eq!(principal.permissions().len(), 8);
+        // No more than the bound at once: nine that wait for each other wait in vain, twice eight do not.
+        assert!(resolver(9, 9, None, 100).principal(&bob).await.is_err());
+        let many = resolver(16, 8, None, 9_000).principal(&bob).await.unwrap();
+        assert_eq!(many.roles().count(), 17);
+    }
+
+    #[tokio::test]
+    async fn one_that_fails_is_the_failure_of_all() {
+        for failing in 0..8 {
+            let asked = resolver(8, 8, Some(failing), 9_000);
+            let Err(Error::Failed(fault)) = asked.principal(&Caller::assumed("bob")).await else {
+                panic!("provider {failing} failed, and bob has roles");
+            };
+            let cause = format!("provider \"p{failing}\": no answer in time");
+            assert_eq!(fault.cause.to_string(), cause);
+        }
+    }
 }
