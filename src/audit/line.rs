@@ -1,17 +1,22 @@
 //! A record as one JSON line.
 
 use super::{AuditRecord, LoginRefused, Outcome, RequestId};
+use jiff::Timestamp;
+use jiff::tz::Offset;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
-use time::OffsetDateTime;
 
 /// A usual line fits.
 const LINE_BYTES: usize = 768;
 /// What is kept of a name the client sent.
 const NAME_BYTES_MAX: usize = 256;
+/// Most roles, and bytes of their names (and again of their sources), in one line.
+const ROLES_MAX: usize = 100;
+const ROLE_BYTES_MAX: usize = 16 * 1_024;
 
 /// The line written before the first row leaves.
 pub(super) fn request(
@@ -35,11 +40,7 @@ pub(super) fn request(
     }
     line.text("login", record.login);
     line.text("user_id", record.user_id);
-    line.texts("roles", record.roles.iter().copied());
-    // Which provider gave each role, or which role it was inherited from.
-    if let Some(sources) = record.role_sources.filter(|sources| !sources.is_empty()) {
-        line.value("role_sources", sources);
-    }
+    roles(&mut line, record);
     if record.superuser {
         line.raw("superuser", "true");
     }
@@ -65,6 +66,40 @@ pub(super) fn request(
         line.value("parameters", &record.parameters);
     }
     line.end();
+}
+
+/// The roles, and which provider gave each of them or which role it was inherited from; where there are more than fit a
+/// line, how many there are.
+fn roles(line: &mut Line<'_>, record: &AuditRecord<'_>) {
+    let mut bytes = ROLE_BYTES_MAX;
+    let roles = record.roles.iter().copied();
+    let kept = roles.take_while(|role| fits(&mut bytes, role.len()));
+    let kept = kept.take(ROLES_MAX);
+    let kept: Vec<&str> = kept.collect();
+    line.texts("roles", kept.iter().copied());
+    let all = record.roles.len();
+    if kept.len() < all {
+        line.number("roles_total", all as u64);
+    }
+    if let Some(sources) = record.role_sources.filter(|sources| !sources.is_empty()) {
+        let mut bytes = ROLE_BYTES_MAX;
+        let kept = sources.iter().take(ROLES_MAX).take_while(|(role, from)| {
+            let from: usize = from.iter().map(String::len).sum();
+            fits(&mut bytes, role.len() + from)
+        });
+        let kept: BTreeMap<_, _> = kept.collect();
+        line.value("role_sources", &kept);
+        if kept.len() < sources.len() {
+            line.number("role_sources_total", sources.len() as u64);
+        }
+    }
+}
+
+/// Takes so much from what is left, if there is so much.
+fn fits(left: &mut usize, bytes: usize) -> bool {
+    let rest = left.checked_sub(bytes);
+    *left = rest.unwrap_or(0);
+    rest.is_some()
 }
 
 /// The line of a login that was refused.
@@ -208,16 +243,11 @@ fn second(unix: u64) -> [u8; 19] {
     let mut text = [b'-'; 19];
     let time = i64::try_from(unix)
         .ok()
-        .and_then(|unix| OffsetDateTime::from_unix_timestamp(unix).ok())
-        .unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    let (year, month, day) = time.to_calendar_date();
-    let (hour, minute, second) = time.to_hms();
+        .and_then(|unix| Timestamp::from_second(unix).ok())
+        .unwrap_or(Timestamp::UNIX_EPOCH);
+    let time = Offset::UTC.to_datetime(time);
     // Exactly so long up to the year 9999, which is where the type ends.
-    let _fits = write!(
-        text.as_mut_slice(),
-        "{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}",
-        u8::from(month)
-    );
+    let _fits = write!(text.as_mut_slice(), "{time:.0}");
     LAST.set((unix, text));
     text
 }

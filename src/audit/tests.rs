@@ -297,6 +297,40 @@ async fn after_a_torn_write_the_next_line_starts_on_its_own() {
 }
 
 #[test]
+fn more_roles_than_fit_a_line_are_counted() {
+    let roles: Vec<String> = (0..1_000)
+        .map(|number| format!("role {number:04}"))
+        .collect();
+    let source = BTreeSet::from(["sql".to_owned()]);
+    let sources = roles.iter().map(|role| (role.clone(), source.clone()));
+    let sources: BTreeMap<_, _> = sources.collect();
+    let long = "x".repeat(1_000);
+    let longs = vec![long.as_str(); 50];
+    let mut many = record("SELECT 1");
+    many.role_sources = Some(&sources);
+    for (names, kept, total) in [
+        (
+            roles.iter().map(String::as_str).collect::<Vec<_>>(),
+            100,
+            Some(1_000),
+        ),
+        (longs, 16, Some(50)),
+        (vec!["HR Manager"; 100], 100, None),
+    ] {
+        many.roles = names;
+        let line = written(&many, false, 100);
+        assert!(line.len() < 40_000, "{}", line.len());
+        let line: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(line["roles"].as_array().unwrap().len(), kept);
+        assert_eq!(line.get("roles_total").and_then(Value::as_u64), total);
+        assert_eq!(line["role_sources"].as_object().unwrap().len(), 100);
+        assert_eq!(line["role_sources_total"], 1_000);
+    }
+    let few: Value = serde_json::from_str(&written(&record("SELECT 1"), false, 100)).unwrap();
+    assert_eq!(few.get("role_sources_total"), None);
+}
+
+#[test]
 fn a_line_is_json_whatever_is_in_it() {
     let nasty = "a\"b\\c\u{1}\n\u{2028}é\u{7f}";
     let mut record = record(nasty);
@@ -319,10 +353,10 @@ fn a_line_is_json_whatever_is_in_it() {
     assert_eq!(read["superuser"], true);
     assert_eq!(read["session"], 7);
     let time = read["time"].as_str().unwrap();
-    let format = &time::format_description::well_known::Rfc3339;
-    let time = time::OffsetDateTime::parse(time, format).unwrap();
-    let age = time::OffsetDateTime::now_utc() - time;
-    assert!(age.whole_seconds().abs() < 60, "{age}");
+    assert_eq!(time.len(), "2026-01-31T23:59:59.000Z".len(), "{time}");
+    let time: jiff::Timestamp = time.parse().unwrap();
+    let age = jiff::Timestamp::now().duration_since(time);
+    assert!(age.as_secs().abs() < 60, "{age}");
 }
 
 #[test]

@@ -2,12 +2,12 @@
 
 use super::{Action, Change, ManageError};
 use crate::identity::valid_name;
+use jiff::Timestamp;
+use jiff::tz::Offset;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 use std::fmt;
-use time::format_description::well_known::{Iso8601, Rfc3339};
-use time::{OffsetDateTime, UtcOffset};
 
 /// The kinds of things that are granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -194,7 +194,7 @@ impl Change {
                 "a revocation has no end",
                 "Leave until out, or grant with an earlier one.",
             )),
-            (Some(Until(until)), Action::Grant) if *until <= OffsetDateTime::now_utc() => {
+            (Some(Until(until)), Action::Grant) if *until <= Timestamp::now() => {
                 Err(ManageError::invalid(
                     "until lies in the past",
                     "Give a moment that is still to come, or revoke.",
@@ -207,7 +207,7 @@ impl Change {
 
 /// The moment a grant ends by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Until(OffsetDateTime);
+pub struct Until(Timestamp);
 
 impl Until {
     /// From ISO 8601 with a zone, such as `2026-12-31T23:59:59Z` or `2026-12-31T18:00+01:00`.
@@ -215,15 +215,11 @@ impl Until {
     /// # Errors
     /// [`ManageError::Invalid`]: not such a moment, or without a zone, or beyond the year 9999.
     pub fn parse(text: &str) -> Result<Self, ManageError> {
-        let text = text
-            .get(..)
-            .filter(|text| text.len() <= 64)
-            .unwrap_or_default();
-        let moment = OffsetDateTime::parse(text, &Rfc3339)
-            .or_else(|_| OffsetDateTime::parse(text, &Iso8601::DEFAULT))
-            .ok()
-            .and_then(|moment| moment.checked_to_offset(UtcOffset::UTC))
-            .filter(|moment| (2000..=9999).contains(&moment.year()));
+        // The library takes a zone's name behind the offset, and looks at the offset only.
+        let plain = text.len() <= 64 && !text.contains('[');
+        let moment = plain.then(|| text.parse::<Timestamp>().ok()).flatten();
+        let year = |moment: Timestamp| Offset::UTC.to_datetime(moment).year();
+        let moment = moment.filter(|moment| (2000..=9999).contains(&year(*moment)));
         moment.map(Self).ok_or_else(|| {
             ManageError::invalid(
                 "until is not a moment with a zone",
@@ -234,7 +230,7 @@ impl Until {
 
     /// As PostgreSQL reads it.
     pub(super) fn text(self) -> String {
-        self.0.format(&Rfc3339).unwrap_or_default()
+        self.0.to_string()
     }
 }
 
@@ -283,6 +279,8 @@ mod tests {
             "2999-02-30T00:00:00Z",
             "1999-01-01T00:00:00Z",
             "+10000-01-01T00:00:00Z",
+            "2999-12-31T23:59:59Z[Europe/Berlin]",
+            "2999-12-31T18:00:00[Europe/Berlin]",
             "2999-12-31T23:59:59Z'; DROP TABLE user_roles; --",
             &"9".repeat(100_000),
         ] {

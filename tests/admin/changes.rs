@@ -122,9 +122,7 @@ async fn a_grant_with_an_end_ends_by_itself() {
     let eve = gate.connect(&world.database, "eve").await;
     let moment = |seconds: u64| {
         let at = i64::try_from(now() + seconds).unwrap();
-        let at = time::OffsetDateTime::from_unix_timestamp(at).unwrap();
-        at.format(&time::format_description::well_known::Rfc3339)
-            .unwrap()
+        jiff::Timestamp::from_second(at).unwrap().to_string()
     };
     let grant = async |until: Value| {
         let body = json!({"user": "eve", "role": "HR Manager", "until": until});
