@@ -16,6 +16,7 @@ pub(super) async fn run(arguments: args::Demo) -> Outcome {
             views: arguments
                 .views
                 .map(|folder| folder.canonicalize().unwrap_or(folder)),
+            managed: true,
             ..Setup::example("demo", arguments.listen, arguments.enforcement.into())
         };
         match scenario {

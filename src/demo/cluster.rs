@@ -50,6 +50,7 @@ pub(super) struct GatePasswords {
     pub ordinary: SecretString,
     pub superuser: SecretString,
     pub roles: SecretString,
+    pub grants: SecretString,
 }
 
 impl Cluster {
@@ -85,6 +86,7 @@ impl Cluster {
                 ordinary: SecretString::from(super::random_password()),
                 superuser: SecretString::from(super::random_password()),
                 roles: SecretString::from(super::random_password()),
+                grants: SecretString::from(super::random_password()),
             },
             removed,
             supervisor: None,

@@ -149,29 +149,37 @@ async fn welcome(
             writeln!(text, "    {user:<6} {answer}").ok();
         }
     }
+    commands(&mut text, folder, scenario.is_none());
+    write!(text, "Press Ctrl-C to stop.").ok();
+    text
+}
+
+/// What else can be done with the running demo.
+fn commands(text: &mut String, folder: &Path, managed: bool) {
     let file = folder.join(CONFIG_FILE);
     let file = file.display();
     let program = std::env::current_exe().unwrap_or_else(|_| "rowgate".into());
     let program = program.display();
-    writeln!(
+    let audit = folder.join("audit.jsonl");
+    let granting = format!(
+        "Who may what, changed while they are connected; it holds from the next statement on:\n\n  \
+         {program} grant --config {file} --user eve --role 'HR Manager' --until 2099-12-31T23:59:59Z\n\n"
+    );
+    // Writing to a String cannot fail.
+    write!(
         text,
-        "\nWhat happens to a query, and why; and what an agent is told about the data:\n"
+        "
+What happens to a query, and why; and what an agent is told about the data:
+
+  {program} explain --config {file} --user bob '{SUM}'
+  {program} describe --config {file} --user bob
+
+{}The audit log: {}
+",
+        if managed { granting.as_str() } else { "" },
+        audit.display()
     )
     .ok();
-    writeln!(
-        text,
-        "  {program} explain --config {file} --user bob '{SUM}'"
-    )
-    .ok();
-    writeln!(text, "  {program} describe --config {file} --user bob").ok();
-    writeln!(
-        text,
-        "\nThe audit log: {}",
-        folder.join("audit.jsonl").display()
-    )
-    .ok();
-    write!(text, "Press Ctrl-C to stop.").ok();
-    text
 }
 
 /// Users (name, password, who they are) and statements to show.

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 /// The login the `sql` provider reads `user_roles` with; it may read nothing else.
 const ROLES_LOGIN: &str = "rowgate_roles";
+/// The login that `rowgate grant` and `revoke` write `user_roles` with; it may do nothing else.
+const GRANTS_LOGIN: &str = "rowgate_grants";
 
 /// Users of the demo and who they are; the password of each is [`PASSWORD`].
 pub const USERS: &[(&str, &str)] = &[
@@ -46,6 +48,8 @@ pub struct Setup {
     pub views: Option<PathBuf>,
     /// What a folder wants shown instead of the running example.
     pub scenario: Option<Scenario>,
+    /// Let `rowgate grant` and `revoke` manage the example's roles; a scenario says itself what is managed.
+    pub managed: bool,
     /// More sections of the configuration, as text.
     pub configuration: String,
 }
@@ -60,6 +64,7 @@ impl Setup {
             sql: vec![SCHEMA.to_owned(), DATA.to_owned()],
             views: None,
             scenario: None,
+            managed: false,
             configuration: String::new(),
         }
     }
@@ -72,6 +77,7 @@ impl Setup {
         }
         self.views = self.views.or_else(|| scenario.views.clone());
         self.scenario = Some(scenario);
+        self.managed = false;
         self
     }
 }
@@ -121,6 +127,12 @@ impl DemoError {
 /// [`DemoError`] when a statement fails or a view is wrong.
 pub async fn prepare(cluster: &Cluster, setup: &Setup) -> Result<Config, DemoError> {
     create_database(cluster, setup).await?;
+    if setup.managed {
+        let admin = cluster.connect(&setup.database).await?;
+        ensure_login(&admin, GRANTS_LOGIN, &cluster.gate_passwords().grants).await?;
+        let grant = "GRANT SELECT, INSERT, UPDATE, DELETE ON public.user_roles TO";
+        execute(&admin, &format!("{grant} {GRANTS_LOGIN}")).await?;
+    }
     let folder = format!("gate-{}", setup.database);
     let place = cluster.subfolder(&folder)?;
     if let Some(scenario) = &setup.scenario {
@@ -293,7 +305,7 @@ kind = "sql"
 name = "user_roles"
 user = "{ROLES_LOGIN}"
 password = {roles_password}
-roles = 'SELECT role FROM public.user_roles WHERE "user" = $1'
+preset = "user_roles"
 superuser = "SELECT $1::text = 'admin'"
 cache_ms = 0
 # The demo and the tests run beside compilers; a busy machine is no outage.
@@ -313,7 +325,12 @@ path = "audit.jsonl"
         roles_password = secret(&passwords.roles),
         admin_password = quoted(cluster.password().expose_secret()),
     );
-    let text = text + &setup.configuration + &logins();
+    let managed = format!(
+        "\n[admin]\nuser = \"{GRANTS_LOGIN}\"\npassword = {}\n[admin.roles]\n",
+        secret(&passwords.grants)
+    );
+    let managed = if setup.managed { managed.as_str() } else { "" };
+    let text = text + managed + &setup.configuration + &logins();
     match &setup.scenario {
         None => text,
         Some(scenario) => overlaid(&text, scenario, passwords),

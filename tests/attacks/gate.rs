@@ -65,6 +65,7 @@ async fn gate_after(
         ],
         views: Some(views.path().to_owned()),
         scenario: None,
+        managed: false,
         configuration: String::new(),
     };
     support::gate_with(setup, |config| {

@@ -218,6 +218,38 @@ fn explain_and_describe_work_on_the_running_demo() {
     }
 }
 
+/// A grant with an end, in the demo as it comes.
+#[test]
+fn a_role_can_be_lent_in_the_running_demo() {
+    let temporary = Temporary::new();
+    let demo = Demo::start(&temporary, &[]);
+    let sum = "SELECT SUM(amount) FROM invoices";
+    assert_eq!(demo.psql("eve", sum).out, "");
+    let lend = |user: &'static str, until: &'static str| {
+        let role = ["grant", "--user", user, "--role", "HR Manager", "--until"];
+        demo.rowgate(&[&role[..], &[until]].concat())
+    };
+    let lent = lend("eve", "2099-12-31T23:59:59Z");
+    assert_eq!(lent.code, Some(0), "{}", lent.err);
+    assert_eq!(
+        demo.psql("eve", sum).out,
+        "1300.00",
+        "from the next statement on"
+    );
+    let roles = demo.rowgate(&["roles", "--user", "eve"]);
+    assert!(
+        roles.out.contains("until 2099-12-31T23:59:59"),
+        "{}",
+        roles.out
+    );
+    let past = lend("bob", "2001-01-01T00:00:00Z");
+    assert_eq!(past.code, Some(2), "{}", past.err);
+    assert_eq!(demo.psql("bob", sum).out, "1300.00", "nothing has changed");
+    // What grants nothing: the login may change these rows, and nothing else.
+    let permission = ["grant", "--user", "eve", "--permission", "read:pii"];
+    assert_eq!(demo.rowgate(&permission).code, Some(2));
+}
+
 #[test]
 fn inline_enforcement_answers_the_same() {
     let temporary = Temporary::new();

@@ -30,7 +30,6 @@ owner() { PGPASSWORD=$(of admin_password) psql -h 127.0.0.1 -p "$(of port)" -U p
 ask() { PGPASSWORD=demo psql -h 127.0.0.1 -p "$port" -U "$1" demo -Atc 'SELECT SUM(amount) FROM invoices'; }
 say() { printf '\n# %s\n' "$*"; }
 
-owner -c 'ALTER TABLE user_roles ADD COLUMN IF NOT EXISTS expires_at timestamptz'
 "$ROWGATE" provider triggers --config "$config" | owner
 say 'Bob, HR Manager'
 ask bob

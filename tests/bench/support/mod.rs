@@ -152,6 +152,7 @@ impl World {
             sql,
             views: views.map(Path::to_owned),
             scenario: None,
+            managed: false,
             configuration: String::new(),
         };
         self.runtime
