@@ -1,7 +1,7 @@
 //! Control connections to a database (DDL, introspection, the `sql` provider): tokio-postgres, never
 //! the path a caller's query takes.
 
-use crate::config::UpstreamTls;
+use crate::config::{Database, UpstreamTls};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +49,22 @@ impl Connector {
             config.password(password.expose_secret());
         }
         Self { config, tls }
+    }
+
+    /// To a database with the login configured for it.
+    ///
+    /// # Errors
+    /// When the roots of its certificate cannot be read.
+    pub(crate) fn to(database: &Database) -> anyhow::Result<Self> {
+        let target = Target {
+            host: &database.host,
+            port: database.port,
+            database: &database.database,
+            user: &database.user,
+            password: database.password.as_ref(),
+            connect_timeout: database.timeout,
+        };
+        Ok(Self::new(&target, client_tls(&database.tls)?))
     }
 
     /// Connects; a task drives the connection until the client is dropped.

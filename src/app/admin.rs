@@ -4,7 +4,7 @@ use super::build;
 use crate::admin::{self, Parts};
 use crate::audit::AuditLog;
 use crate::config::{Admin, Config, ProviderKind, Tags};
-use crate::control::{Connector, Target, client_tls};
+use crate::control::Connector;
 use crate::error::Fault;
 use crate::http::{Door, Hosts, Listener};
 use crate::identity::Authenticator;
@@ -40,15 +40,7 @@ async fn probed(config: &Config, audit: Arc<AuditLog>) -> anyhow::Result<Manager
 }
 
 fn store(config: &Config, admin: &Admin) -> anyhow::Result<Store> {
-    let target = Target {
-        host: &admin.host,
-        port: admin.port,
-        database: &admin.database,
-        user: &admin.user,
-        password: admin.password.as_ref(),
-        connect_timeout: admin.timeout,
-    };
-    let connector = Connector::new(&target, client_tls(&admin.tls)?);
+    let connector = Connector::to(&admin.database)?;
     let upstream = [
         Some(&config.upstream.user),
         config.upstream.superuser_user.as_ref(),
@@ -64,13 +56,13 @@ fn store(config: &Config, admin: &Admin) -> anyhow::Result<Store> {
         .clone()
         .flat_map(|sql| [&sql.queries.roles, &sql.queries.permissions]);
     let mut readers: Vec<String> = upstream.into_iter().flatten().cloned().collect();
-    readers.extend(providers.map(|sql| sql.user.clone()));
+    readers.extend(providers.map(|sql| sql.database.user.clone()));
     if let Some(Tags::Table(tags)) = &config.tags {
-        readers.push(tags.user.clone());
+        readers.push(tags.database.user.clone());
     }
     let settings = StoreSettings {
         tables: admin.tables.clone(),
-        timeout: admin.timeout,
+        timeout: admin.database.timeout,
         readers,
         queries: queries.flatten().cloned().collect(),
     };
@@ -102,7 +94,7 @@ pub(super) async fn door(
         socket,
         tls,
         connections_max: admin.connections_max,
-        request_max: admin.timeout * 3 + patience + REQUEST_EXTRA,
+        request_max: admin.database.timeout * 3 + patience + REQUEST_EXTRA,
     };
     let Rights {
         authenticator,

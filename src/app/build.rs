@@ -9,8 +9,8 @@ use crate::install::{self, LoginKind, Severity};
 use crate::policy::{PermissionView, Policy};
 use crate::provider::{
     AiPermissions, AskedPairs, Cached, Conditions, FileProvider, Hierarchy, HttpProvider, Jwks,
-    JwtProvider, KetoProvider, LadderFiles, LiveHierarchy, Provider, Reloadable, Resolver,
-    SqlProvider, Step, SystemClock, listen,
+    JwtProvider, KetoProvider, LadderFiles, LiveHierarchy, Provider, Reloadable, Resolver, Step,
+    SystemClock,
 };
 use crate::tuples::Pair;
 use crate::upstream::{self, Pool, PoolOptions};
@@ -280,15 +280,11 @@ pub async fn providers(settings: &[config::Provider]) -> anyhow::Result<Provider
                 providers.listeners.extend(listener);
             }
             ProviderKind::Sql(settings) => {
-                let connector = sql_connector(settings)?;
-                let sql = sql_provider(name, settings, connector.clone());
-                sql.probe().await.with_context(broken)?;
-                let sql = cached(sql, &provider.cache);
-                if settings.listen {
-                    let task = tokio::spawn(listen(connector, Arc::clone(&sql)));
-                    providers.listeners.push(task.abort_handle());
-                }
-                providers.all.push(sql);
+                let (asked, listener) = remote::sql(name, settings, &provider.cache)
+                    .await
+                    .with_context(broken)?;
+                providers.all.push(asked);
+                providers.listeners.extend(listener);
             }
         }
     }
@@ -326,28 +322,6 @@ pub(super) fn cached(provider: impl Provider, settings: &CacheSettings) -> Arc<d
     } else {
         Arc::new(Cached::new(provider, settings))
     }
-}
-
-fn sql_connector(settings: &config::SqlProvider) -> anyhow::Result<Connector> {
-    let target = Target {
-        host: &settings.host,
-        port: settings.port,
-        database: &settings.database,
-        user: &settings.user,
-        password: settings.password.as_ref(),
-        connect_timeout: settings.timeout,
-    };
-    Ok(Connector::new(&target, client_tls(&settings.tls)?))
-}
-
-fn sql_provider(name: &str, settings: &config::SqlProvider, connector: Connector) -> SqlProvider {
-    SqlProvider::new(
-        name,
-        connector,
-        settings.queries.clone(),
-        settings.pool_size,
-        settings.timeout,
-    )
 }
 
 /// Who may connect, with the published keys had once, so that a wrong address is found now. What `before`

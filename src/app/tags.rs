@@ -2,7 +2,7 @@
 
 use super::build::Providers;
 use crate::config::{self, Config, Tags};
-use crate::control::{Connector, Target, client_tls};
+use crate::control::Connector;
 use crate::policy::TagDefinitions;
 use crate::provider::{Reloadable, TagFile, TagQueries, TagTable, listen};
 use anyhow::Context;
@@ -19,7 +19,7 @@ pub(super) async fn add(providers: &mut Providers, tags: Option<&Tags>) -> anyho
             providers.steps.push(file);
         }
         Some(Tags::Table(settings)) => {
-            let connector = connector(settings)?;
+            let connector = Connector::to(&settings.database)?;
             let table = Arc::new(table(settings, connector.clone()));
             table.probe().await.context("tags.query")?;
             if settings.listen {
@@ -44,22 +44,10 @@ pub async fn tag_definitions(config: &Config) -> anyhow::Result<Arc<TagDefinitio
             Ok(file.definitions()?)
         }
         Some(Tags::Table(settings)) => {
-            let table = table(settings, connector(settings)?);
+            let table = table(settings, Connector::to(&settings.database)?);
             table.definitions().await.context("tags.query")
         }
     }
-}
-
-fn connector(settings: &config::TagTable) -> anyhow::Result<Connector> {
-    let target = Target {
-        host: &settings.host,
-        port: settings.port,
-        database: &settings.database,
-        user: &settings.user,
-        password: settings.password.as_ref(),
-        connect_timeout: settings.timeout,
-    };
-    Ok(Connector::new(&target, client_tls(&settings.tls)?))
 }
 
 fn table(settings: &config::TagTable, connector: Connector) -> TagTable {
@@ -67,5 +55,10 @@ fn table(settings: &config::TagTable, connector: Connector) -> TagTable {
         tags: settings.query.clone(),
         groups: settings.groups_query.clone(),
     };
-    TagTable::new(connector, queries, settings.timeout, settings.cache)
+    let unheard = match settings.listen {
+        true => settings.unheard_cache,
+        false => settings.cache,
+    };
+    let ages = (settings.cache, unheard);
+    TagTable::new(connector, queries, settings.database.timeout, ages)
 }

@@ -1,14 +1,12 @@
 //! `[admin]`: managing permissions, by command and over HTTP.
 
+use super::Upstream;
 use super::check::{Check, join};
+use super::database::{self, Database};
 use super::listener::address;
-use super::sections::upstream_tls;
-use super::{Upstream, UpstreamTls};
 use crate::tuples::{TupleTable, Tuples};
-use secrecy::SecretString;
 use serde::Deserialize;
 use std::net::SocketAddr;
-use std::time::Duration;
 use toml::Table;
 
 /// Managing permissions.
@@ -18,20 +16,8 @@ pub struct Admin {
     pub listen: Option<SocketAddr>,
     /// Host names it answers to, beside its own address.
     pub hosts: Vec<String>,
-    /// Host, port, database, TLS: those of `[upstream]` unless given.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-    /// Database name.
-    pub database: String,
-    /// A login of its own, which may write to the tables below.
-    pub user: String,
-    /// Its password.
-    pub password: Option<SecretString>,
-    /// TLS towards the database.
-    pub tls: UpstreamTls,
-    /// How long each step of a change may take.
-    pub timeout: Duration,
+    /// A login of its own, which may write to the tables below; its timeout bounds each step of a change.
+    pub database: Database,
     /// Most connections to the listener at once.
     pub connections_max: usize,
     /// Longest body of a request, in bytes.
@@ -87,7 +73,8 @@ pub(super) fn admin(
     ] {
         *slot = table(check, &mut section, kind);
     }
-    let raw: RawAdmin = check.section("admin", section);
+    let login = database::take(check, "admin", &mut section);
+    let raw: RawAdmin = check.section_beside("admin", section, database::KEYS);
     if raw.tuples == Some(true) {
         tables.tuples = tuples.and_then(|tuples| Some(tuple_table(tuples.table.as_ref()?)));
         if tables.tuples.is_none() {
@@ -98,12 +85,12 @@ pub(super) fn admin(
         let hint = "Add [admin.permissions], [admin.roles], [admin.groups] or [admin.tags], or tuples = true.";
         check.problem("admin", "manages nothing", hint);
     }
-    settings(check, raw, upstream?, tls, tables)
+    settings(check, (raw, login), upstream?, tls, tables)
 }
 
 fn settings(
     check: &mut Check,
-    raw: RawAdmin,
+    (raw, login): (RawAdmin, database::Raw),
     upstream: &Upstream,
     tls: bool,
     tables: AdminTables,
@@ -111,34 +98,21 @@ fn settings(
     let listen = raw.listen.as_deref();
     let listen = listen.and_then(|text| address(check, "admin", text, raw.hosts.as_deref(), tls));
     let hint = "Give it a login of its own, which may write to these tables and nothing else.";
-    let user = check.required("admin.user", raw.user, hint);
+    let database = login.check(check, "admin", Some(upstream), (hint, 5_000));
     let readers = [Some(&upstream.user), upstream.superuser_user.as_ref()];
-    if user.is_some() && readers.contains(&user.as_ref()) {
+    if let Some(database) = &database
+        && readers.contains(&Some(&database.user))
+    {
         let says = "is a login that queries run as, which must never write";
         check.problem("admin.user", says, hint);
     }
-    let password = check.secret("admin.password", raw.password);
-    let timeout = check.within("admin.timeout_ms", raw.timeout_ms, 5_000, 10, 60_000);
     let connections_max = check.within("admin.connections_max", raw.connections_max, 64, 1, 10_000);
     let body = raw.body_bytes_max;
     let body_bytes_max = check.within("admin.body_bytes_max", body, 65_536, 256, 16_777_216);
-    let host = raw.host.clone().unwrap_or_else(|| upstream.host.clone());
-    let tls = if raw.host.is_none() && raw.tls.is_none() && raw.tls_ca.is_none() {
-        upstream.tls.clone()
-    } else {
-        let (tls, ca) = (raw.tls.as_deref(), raw.tls_ca.as_deref());
-        upstream_tls(check, "admin", &host, tls, ca)
-    };
     Some(Admin {
         listen,
         hosts: raw.hosts.unwrap_or_default(),
-        host,
-        port: raw.port.unwrap_or(upstream.port),
-        database: raw.database.unwrap_or_else(|| upstream.database.clone()),
-        user: user?,
-        password,
-        tls,
-        timeout: Duration::from_millis(timeout),
+        database: database?,
         connections_max,
         body_bytes_max,
         strict: raw.strict.unwrap_or(false),
@@ -214,14 +188,6 @@ fn tuple_table(table: &TupleTable) -> AdminTable {
 struct RawAdmin {
     listen: Option<String>,
     hosts: Option<Vec<String>>,
-    host: Option<String>,
-    port: Option<u16>,
-    database: Option<String>,
-    user: Option<String>,
-    password: Option<SecretString>,
-    tls: Option<String>,
-    tls_ca: Option<String>,
-    timeout_ms: Option<u64>,
     connections_max: Option<usize>,
     body_bytes_max: Option<usize>,
     strict: Option<bool>,

@@ -54,6 +54,16 @@ impl Check {
 
     /// Reads a section key by key, so that each wrong one is reported; the rest of it still counts.
     pub(super) fn section<T: DeserializeOwned + Default>(&mut self, path: &str, table: Table) -> T {
+        self.section_beside(path, table, &[])
+    }
+
+    /// As [`Check::section`]; the section has these keys, too, which were taken out of it before.
+    pub(super) fn section_beside<T: DeserializeOwned + Default>(
+        &mut self,
+        path: &str,
+        table: Table,
+        taken: &[&str],
+    ) -> T {
         let mut good = Table::new();
         for (key, value) in table {
             let alone = Table::from_iter([(key.clone(), value.clone())]);
@@ -63,17 +73,24 @@ impl Check {
                 }
                 Err(error) => {
                     let full = join(path, &key);
-                    self.key_problem(&full, &key, &value, error.message());
+                    self.key_problem(&full, &key, &value, (error.message(), taken));
                 }
             }
         }
         good.try_into().unwrap_or_default()
     }
 
-    fn key_problem(&mut self, full: &str, key: &str, value: &Value, says: &str) {
+    fn key_problem(
+        &mut self,
+        full: &str,
+        key: &str,
+        value: &Value,
+        (says, taken): (&str, &[&str]),
+    ) {
         match says.strip_prefix("unknown field ") {
             Some(rest) => {
-                let known: Vec<&str> = rest.split('`').skip(3).step_by(2).collect();
+                let known = rest.split('`').skip(3).step_by(2);
+                let known: Vec<&str> = known.chain(taken.iter().copied()).collect();
                 self.unknown(full, key, &known);
             }
             // The library's own words may repeat the value, and the value may be a secret.

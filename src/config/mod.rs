@@ -3,6 +3,7 @@
 mod admin;
 mod check;
 mod conditions;
+mod database;
 mod hierarchy;
 mod http;
 mod listener;
@@ -24,6 +25,7 @@ pub use check::Problem;
 #[cfg(test)]
 pub(crate) use conditions::parse as parse_conditions;
 pub use conditions::{Condition, Match, Window};
+pub use database::Database;
 pub use hierarchy::Hierarchy;
 pub use http::Http;
 pub use providers::{
@@ -249,28 +251,18 @@ pub struct JwtClaims {
 /// The `sql` provider's settings.
 #[derive(Debug, Clone)]
 pub struct SqlProvider {
-    /// Host, port, database, TLS: those of `[upstream]` unless given.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-    /// Database name.
-    pub database: String,
     /// Its own login.
-    pub user: String,
-    /// Its password.
-    pub password: Option<SecretString>,
-    /// TLS towards it.
-    pub tls: UpstreamTls,
+    pub database: Database,
     /// What it asks.
     pub queries: SqlQueries,
     /// The known tables it reads, if a preset names them.
     pub preset: Option<&'static preset::Preset>,
     /// Most connections.
     pub pool_size: usize,
-    /// How long an answer may take, connecting included.
-    pub timeout: Duration,
     /// LISTEN on `rowgate_invalidate` to drop cached answers at once.
     pub listen: bool,
+    /// How old a reused answer may be while that connection is down.
+    pub unheard_age_max: Duration,
 }
 
 /// The queries of the `sql` provider; each is put into a sub-select, so it has to be one SELECT. `$1` is text:

@@ -126,13 +126,6 @@ pub(super) struct Cache {
 pub(super) struct SqlProvider {
     pub(super) name: Option<String>,
     pub(super) preset: Option<String>,
-    pub(super) host: Option<String>,
-    pub(super) port: Option<u16>,
-    pub(super) database: Option<String>,
-    pub(super) user: Option<String>,
-    pub(super) password: Option<SecretString>,
-    pub(super) tls: Option<String>,
-    pub(super) tls_ca: Option<String>,
     pub(super) roles: Option<String>,
     pub(super) permissions: Option<String>,
     pub(super) attributes: Option<String>,
@@ -143,8 +136,8 @@ pub(super) struct SqlProvider {
     pub(super) expires: Option<String>,
     pub(super) role_permissions: Option<String>,
     pub(super) pool_size: Option<usize>,
-    pub(super) timeout_ms: Option<u64>,
     pub(super) listen: Option<bool>,
+    pub(super) unheard_cache_ms: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -154,16 +147,9 @@ pub(super) struct Tags {
     pub(super) stale_s_max: Option<u64>,
     pub(super) query: Option<String>,
     pub(super) groups_query: Option<String>,
-    pub(super) host: Option<String>,
-    pub(super) port: Option<u16>,
-    pub(super) database: Option<String>,
-    pub(super) user: Option<String>,
-    pub(super) password: Option<SecretString>,
-    pub(super) tls: Option<String>,
-    pub(super) tls_ca: Option<String>,
-    pub(super) timeout_ms: Option<u64>,
     pub(super) cache_ms: Option<u64>,
     pub(super) listen: Option<bool>,
+    pub(super) unheard_cache_ms: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

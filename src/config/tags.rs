@@ -1,9 +1,8 @@
 //! `[tags]`: where tag definitions come from, a file or tables.
 
 use super::check::{Check, join};
-use super::sections::upstream_tls;
-use super::{Upstream, UpstreamTls, raw};
-use secrecy::SecretString;
+use super::database::{self, Database};
+use super::{Upstream, raw};
 use std::path::PathBuf;
 use std::time::Duration;
 use toml::Table;
@@ -25,28 +24,18 @@ pub enum Tags {
 /// Tag definitions in tables.
 #[derive(Debug, Clone)]
 pub struct TagTable {
-    /// Host, port, database, TLS: those of `[upstream]` unless given.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-    /// Database name.
-    pub database: String,
     /// Its own login.
-    pub user: String,
-    /// Its password.
-    pub password: Option<SecretString>,
-    /// TLS towards it.
-    pub tls: UpstreamTls,
+    pub database: Database,
     /// Four columns: name, access, owner, allowed (`text[]`).
     pub query: String,
     /// Two columns: group and member.
     pub groups_query: Option<String>,
-    /// How long an answer may take, connecting included.
-    pub timeout: Duration,
     /// How long an answer may be reused; zero = asked for every statement.
     pub cache: Duration,
     /// LISTEN on `rowgate_invalidate` to forget at once.
     pub listen: bool,
+    /// How long an answer may be reused while that connection is down.
+    pub unheard_cache: Duration,
 }
 
 const SECTION: &str = "tags";
@@ -56,13 +45,19 @@ pub(super) fn tags(
     top: &mut Table,
     upstream: Option<&Upstream>,
 ) -> Option<Tags> {
-    let table = check.table(top, "", SECTION)?;
-    let mut raw: raw::Tags = check.section(SECTION, table);
+    let mut table = check.table(top, "", SECTION)?;
+    let written: Vec<&'static str> = database::KEYS
+        .iter()
+        .copied()
+        .filter(|key| table.contains_key(*key))
+        .collect();
+    let login = database::take(check, SECTION, &mut table);
+    let mut raw: raw::Tags = check.section_beside(SECTION, table, database::KEYS);
     let hint = "Name a file with `file`, or write `query` and a login for a table; not both.";
     match (raw.file.take(), raw.query.take()) {
-        (Some(file), None) => file_source(check, &file, &raw),
+        (Some(file), None) => file_source(check, &file, &raw, &written),
         (None, Some(query)) => {
-            let table = table_source(check, query, raw, upstream)?;
+            let table = table_source(check, query, raw, (login, upstream))?;
             Some(Tags::Table(Box::new(table)))
         }
         (None, None) => {
@@ -76,25 +71,24 @@ pub(super) fn tags(
     }
 }
 
-fn file_source(check: &mut Check, file: &str, raw: &raw::Tags) -> Option<Tags> {
+fn file_source(
+    check: &mut Check,
+    file: &str,
+    raw: &raw::Tags,
+    login: &[&'static str],
+) -> Option<Tags> {
     let for_tables = [
         ("groups_query", raw.groups_query.is_some()),
-        ("host", raw.host.is_some()),
-        ("port", raw.port.is_some()),
-        ("database", raw.database.is_some()),
-        ("tls", raw.tls.is_some()),
-        ("tls_ca", raw.tls_ca.is_some()),
-        ("user", raw.user.is_some()),
-        ("password", raw.password.is_some()),
-        ("timeout_ms", raw.timeout_ms.is_some()),
         ("cache_ms", raw.cache_ms.is_some()),
         ("listen", raw.listen.is_some()),
+        ("unheard_cache_ms", raw.unheard_cache_ms.is_some()),
     ];
-    for (key, given) in for_tables {
-        if given {
-            let hint = "Leave it out, or write `query` instead of `file`.";
-            check.problem(join(SECTION, key), "goes with `query` only", hint);
-        }
+    let for_tables = for_tables
+        .into_iter()
+        .filter_map(|(key, given)| given.then_some(key));
+    for key in for_tables.chain(login.iter().copied()) {
+        let hint = "Leave it out, or write `query` instead of `file`.";
+        check.problem(join(SECTION, key), "goes with `query` only", hint);
     }
     let stale = check.within("tags.stale_s_max", raw.stale_s_max, 300, 0, 86_400);
     let path = check.file("tags.file", file);
@@ -116,40 +110,22 @@ fn table_source(
     check: &mut Check,
     query: String,
     raw: raw::Tags,
-    upstream: Option<&Upstream>,
+    (login, upstream): (database::Raw, Option<&Upstream>),
 ) -> Option<TagTable> {
     if raw.stale_s_max.is_some() {
         let hint = "A table that cannot be asked refuses; see cache_ms.";
         check.problem("tags.stale_s_max", "goes with `file` only", hint);
     }
     let hint = "Give the tags a login of their own, which may read only their tables.";
-    let user = check.required("tags.user", raw.user, hint);
-    let password = check.secret("tags.password", raw.password);
-    let timeout = check.within("tags.timeout_ms", raw.timeout_ms, 2_000, 10, 60_000);
+    let database = login.check(check, SECTION, upstream, (hint, 2_000));
     let cache = check.within("tags.cache_ms", raw.cache_ms, 0, 0, 3_600_000);
-    let upstream = upstream?;
-    let own = raw.host.is_some() || raw.tls.is_some() || raw.tls_ca.is_some();
-    let host = raw.host.unwrap_or_else(|| upstream.host.clone());
-    let tls = match own {
-        false => upstream.tls.clone(),
-        true => upstream_tls(
-            check,
-            SECTION,
-            &host,
-            raw.tls.as_deref(),
-            raw.tls_ca.as_deref(),
-        ),
-    };
+    let unheard = raw.unheard_cache_ms;
+    let unheard = check.within("tags.unheard_cache_ms", unheard, 0, 0, 3_600_000);
     Some(TagTable {
-        host,
-        port: raw.port.unwrap_or(upstream.port),
-        database: raw.database.unwrap_or_else(|| upstream.database.clone()),
-        user: user?,
-        password,
-        tls,
+        unheard_cache: Duration::from_millis(unheard),
+        database: database?,
         query,
         groups_query: raw.groups_query,
-        timeout: Duration::from_millis(timeout),
         cache: Duration::from_millis(cache),
         listen: raw.listen.unwrap_or(cache > 0),
     })
@@ -194,7 +170,7 @@ mod tests {
             panic!("{table:?}");
         };
         assert_eq!(
-            (table.port, table.database.as_str()),
+            (table.database.port, table.database.database.as_str()),
             (7, "d"),
             "the upstream's"
         );

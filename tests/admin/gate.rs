@@ -5,7 +5,7 @@ use crate::support::http::Running;
 pub use crate::support::http::{Answer, KEY, SECRET, now, signed, token};
 use rowgate::app::Addresses;
 use rowgate::config::{
-    Admin, AdminTable, AdminTables, AuditSink, Config, Enforcement, UpstreamTls,
+    Admin, AdminTable, AdminTables, AuditSink, Config, Database, Enforcement, UpstreamTls,
 };
 use rowgate::demo::Setup;
 use rowgate::identity::{ApiKey, Login, Proof};
@@ -139,13 +139,15 @@ fn admin(config: &Config, database: &str) -> Admin {
     Admin {
         listen: Some(([127, 0, 0, 1], 0).into()),
         hosts: vec!["gate.example.com".to_owned()],
-        host: config.upstream.host.clone(),
-        port: config.upstream.port,
-        database: database.to_owned(),
-        user: "rowgate_admin".to_owned(),
-        password: Some(PASSWORD.into()),
-        tls: UpstreamTls::Off,
-        timeout: Duration::from_secs(5),
+        database: Database {
+            host: config.upstream.host.clone(),
+            port: config.upstream.port,
+            database: database.to_owned(),
+            user: "rowgate_admin".to_owned(),
+            password: Some(PASSWORD.into()),
+            tls: UpstreamTls::Off,
+            timeout: Duration::from_secs(5),
+        },
         connections_max: 64,
         body_bytes_max: 4_096,
         strict: false,

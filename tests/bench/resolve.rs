@@ -22,7 +22,7 @@ mod measure;
 
 use measure::print_table;
 use rowgate::config::{
-    CacheSettings, Provider, ProviderKind, SqlProvider, SqlQueries, UpstreamTls,
+    CacheSettings, Database, Provider, ProviderKind, SqlProvider, SqlQueries, UpstreamTls,
 };
 use rowgate::demo::{Cluster, ClusterOptions};
 use rowgate::identity::Caller;
@@ -46,12 +46,15 @@ VACUUM ANALYZE
 
 fn settings(cluster: &Cluster, cache: Duration) -> Provider {
     let sql = SqlProvider {
-        host: "127.0.0.1".to_owned(),
-        port: cluster.port(),
-        database: "resolve".to_owned(),
-        user: "resolver".to_owned(),
-        password: Some("x".into()),
-        tls: UpstreamTls::Off,
+        database: Database {
+            host: "127.0.0.1".to_owned(),
+            port: cluster.port(),
+            database: "resolve".to_owned(),
+            user: "resolver".to_owned(),
+            password: Some("x".into()),
+            tls: UpstreamTls::Off,
+            timeout: Duration::from_secs(10),
+        },
         queries: SqlQueries {
             roles: Some(r#"SELECT role FROM public.user_roles WHERE "user" = $1"#.to_owned()),
             role_permissions: Some(
@@ -62,8 +65,8 @@ fn settings(cluster: &Cluster, cache: Duration) -> Provider {
         },
         preset: None,
         pool_size: 4,
-        timeout: Duration::from_secs(10),
         listen: false,
+        unheard_age_max: Duration::ZERO,
     };
     Provider {
         name: "sql".to_owned(),

@@ -83,3 +83,39 @@ fn a_listener_that_lost_its_connection_forgets_what_it_may_have_missed() {
     );
     until("the role is gone", || bobs(&mut bob).is_none());
 }
+
+/// The listener cannot come back, so nothing is heard; what that means is the operator's to say, and by default nothing
+/// that was kept serves.
+#[test]
+fn while_nothing_is_heard_of_nothing_kept_serves_unless_asked_for() {
+    for (name, more, left) in [
+        ("revoked_deaf", "", None),
+        (
+            "revoked_hard_of_hearing",
+            "\nunheard_cache_ms = 3600000",
+            Some(BOBS),
+        ),
+    ] {
+        let site = Site::new(name);
+        let database = &site.database;
+        site.edit("cache_ms = 0", &format!("cache_ms = 3600000{more}"));
+        site.sql(&triggers());
+        let gate = site.serve();
+        let mut bob = gate.connect(&site, "bob");
+        let listening = "SELECT 1 / count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'";
+        site.sql(listening);
+        sees(&mut bob, BOBS);
+        site.sql(&format!(
+            "ALTER TABLE user_roles DISABLE TRIGGER USER;
+             ALTER DATABASE {database} CONNECTION LIMIT 0;
+             SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND usename = 'rowgate_roles' AND query LIKE 'LISTEN%';
+             DELETE FROM user_roles WHERE \"user\" = 'bob'"
+        ));
+        match left {
+            None => until("the role is gone", || bobs(&mut bob).is_none()),
+            Some(_) => std::thread::sleep(std::time::Duration::from_secs(1)),
+        }
+        assert_eq!(bobs(&mut bob).as_deref(), left, "{name}");
+    }
+}

@@ -4,7 +4,7 @@ use crate::support;
 use crate::until;
 use rowgate::config::preset::{self, PRESETS, Preset};
 use rowgate::config::{
-    CacheSettings, Provider, ProviderKind, SqlProvider, SqlQueries, UpstreamTls,
+    CacheSettings, Database, Provider, ProviderKind, SqlProvider, SqlQueries, UpstreamTls,
 };
 use rowgate::identity::{Caller, Principal};
 use rowgate::provider::{Resolver, Watched, triggers};
@@ -31,17 +31,20 @@ impl World {
         );
         owner.batch_execute(&setup).await.unwrap();
         let sql = SqlProvider {
-            host: "127.0.0.1".to_owned(),
-            port: support::cluster().port(),
-            database: database.clone(),
-            user: login,
-            password: Some("x".into()),
-            tls: UpstreamTls::Off,
+            database: Database {
+                host: "127.0.0.1".to_owned(),
+                port: support::cluster().port(),
+                database: database.clone(),
+                user: login,
+                password: Some("x".into()),
+                tls: UpstreamTls::Off,
+                timeout: Duration::from_secs(10),
+            },
             queries,
             preset,
             pool_size: 3,
-            timeout: Duration::from_secs(10),
             listen: false,
+            unheard_age_max: Duration::ZERO,
         };
         let settings = Provider {
             name: "tables".to_owned(),

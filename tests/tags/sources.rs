@@ -1,7 +1,7 @@
 //! Where definitions come from: followed when they change, refused when they cannot be had.
 
 use crate::{gate, ids};
-use rowgate::config::{Config, ProviderKind, TagTable, Tags};
+use rowgate::config::{Config, Database, ProviderKind, TagTable, Tags};
 use rowgate::provider::{ProviderError, TagFile};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -142,16 +142,19 @@ fn from_tables(cache: Duration, listen: bool) -> impl FnOnce(&mut Config) {
     move |config| {
         let upstream = &config.upstream;
         config.tags = Some(Tags::Table(Box::new(TagTable {
-            host: upstream.host.clone(),
-            port: upstream.port,
-            database: upstream.database.clone(),
-            user: upstream.admin_user.clone().unwrap(),
-            password: upstream.admin_password.clone(),
-            tls: upstream.tls.clone(),
+            database: Database {
+                host: upstream.host.clone(),
+                port: upstream.port,
+                database: upstream.database.clone(),
+                user: upstream.admin_user.clone().unwrap(),
+                password: upstream.admin_password.clone(),
+                tls: upstream.tls.clone(),
+                timeout: Duration::from_secs(2),
+            },
             query: "SELECT name, access, owner, allowed FROM public.tags".to_owned(),
             groups_query: Some("SELECT \"group\", member FROM public.group_members".to_owned()),
-            timeout: Duration::from_secs(2),
             cache,
+            unheard_cache: Duration::ZERO,
             listen,
         })));
     }

@@ -1,8 +1,8 @@
 //! `kind = "sql"`: its presets and its connection.
 
 use crate::config::check::{Check, join};
+use crate::config::database;
 use crate::config::preset::{PRESETS, Preset, preset};
-use crate::config::sections::upstream_tls;
 use crate::config::{CacheSettings, ProviderKind, SqlProvider, SqlQueries, Upstream, raw};
 use std::time::Duration;
 use toml::Table;
@@ -45,11 +45,12 @@ fn queries(raw: &mut raw::SqlProvider, preset: Option<&Preset>) -> SqlQueries {
 pub(super) fn provider(
     check: &mut Check,
     path: &str,
-    table: Table,
+    mut table: Table,
     cache: &CacheSettings,
     upstream: Option<&Upstream>,
 ) -> Option<(String, ProviderKind)> {
-    let mut raw: raw::SqlProvider = check.section(path, table);
+    let login = database::take(check, path, &mut table);
+    let mut raw: raw::SqlProvider = check.section_beside(path, table, database::KEYS);
     let preset = preset_of(check, path, raw.preset.as_deref());
     let queries = queries(&mut raw, preset);
     if queries.is_empty() {
@@ -60,34 +61,16 @@ pub(super) fn provider(
         );
     }
     let user_hint = "Give the provider its own login, which may read only its tables.";
-    let user = check.required(join(path, "user"), raw.user, user_hint);
-    let password = check.secret(&join(path, "password"), raw.password);
+    let database = login.check(check, path, upstream, (user_hint, 2_000));
     let pool_size = check.within(&join(path, "pool_size"), raw.pool_size, 4, 1, 100);
-    let timeout = check.within(&join(path, "timeout_ms"), raw.timeout_ms, 2_000, 10, 60_000);
-    let upstream = upstream?;
-    let host = raw.host.clone().unwrap_or_else(|| upstream.host.clone());
-    let tls = if raw.host.is_none() && raw.tls.is_none() && raw.tls_ca.is_none() {
-        upstream.tls.clone()
-    } else {
-        upstream_tls(
-            check,
-            path,
-            &host,
-            raw.tls.as_deref(),
-            raw.tls_ca.as_deref(),
-        )
-    };
+    let key = join(path, "unheard_cache_ms");
+    let unheard = check.within(&key, raw.unheard_cache_ms, 0, 0, 3_600_000);
     let sql = SqlProvider {
-        host,
-        port: raw.port.unwrap_or(upstream.port),
-        database: raw.database.unwrap_or_else(|| upstream.database.clone()),
-        user: user?,
-        password,
-        tls,
+        unheard_age_max: Duration::from_millis(unheard),
+        database: database?,
         queries,
         preset,
         pool_size,
-        timeout: Duration::from_millis(timeout),
         listen: raw.listen.unwrap_or(!cache.age_max.is_zero()),
     };
     let name = raw.name.unwrap_or_else(|| "sql".to_owned());

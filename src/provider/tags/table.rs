@@ -9,7 +9,7 @@ use crate::provider::sql::{bare, cell, failure, garbage};
 use crate::provider::{Asking, ProviderError, Step};
 use arc_swap::ArcSwapOption;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use tokio_postgres::{Client, Row, Statement};
@@ -34,6 +34,9 @@ pub struct TagTable {
     timeout: Duration,
     /// How long definitions are kept; zero = asked for every statement.
     age_max: Duration,
+    /// The same while a change would not be heard of.
+    unheard_age_max: Duration,
+    heard: AtomicBool,
     kept: ArcSwapOption<Kept>,
     /// Counts clearings: definitions asked for before one are not kept after it.
     epoch: AtomicU64,
@@ -65,18 +68,21 @@ struct Connection {
 
 impl TagTable {
     /// A source that connects when it is first asked. `timeout` bounds each answer, waiting and connecting
-    /// included; `age_max` is how long an answer may be used again.
+    /// included; `ages` says how long an answer may be used again, and how long while [`Forgets::set_heard`]
+    /// says that changes would not be heard of, as they are not until it says so.
     pub(crate) fn new(
         connector: Connector,
         queries: TagQueries,
         timeout: Duration,
-        age_max: Duration,
+        (age_max, unheard_age_max): (Duration, Duration),
     ) -> Self {
         Self {
             connector,
             queries,
             timeout,
             age_max,
+            unheard_age_max,
+            heard: AtomicBool::new(false),
             kept: ArcSwapOption::empty(),
             epoch: AtomicU64::new(0),
             started: AtomicU64::new(0),
@@ -94,8 +100,12 @@ impl TagTable {
 
     fn kept(&self) -> Option<Arc<Kept>> {
         let kept = self.kept.load_full()?;
+        let age_max = match self.heard.load(Ordering::SeqCst) {
+            true => self.age_max,
+            false => self.unheard_age_max,
+        };
         let fresh =
-            kept.epoch == self.epoch.load(Ordering::SeqCst) && kept.since.elapsed() < self.age_max;
+            kept.epoch == self.epoch.load(Ordering::SeqCst) && kept.since.elapsed() < age_max;
         fresh.then_some(kept)
     }
 
@@ -205,6 +215,10 @@ impl Forgets for TagTable {
     fn forget_user(&self, _user_id: &str) {
         // Whoever told may have changed a group for that user; asking once more costs little.
         self.forget();
+    }
+
+    fn set_heard(&self, heard: bool) {
+        self.heard.store(heard, Ordering::SeqCst);
     }
 }
 

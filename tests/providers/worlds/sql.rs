@@ -2,7 +2,7 @@
 
 use super::{Doing, Facts, Harm, Kind, SECRET, Seen, Source, TIMEOUT};
 use crate::support;
-use rowgate::config::{ProviderKind, SqlProvider, SqlQueries, UpstreamTls};
+use rowgate::config::{Database, ProviderKind, SqlProvider, SqlQueries, UpstreamTls};
 use secrecy::SecretString;
 use tokio_postgres::Client;
 
@@ -47,12 +47,15 @@ impl Source for SqlSource {
     fn settings(&self) -> ProviderKind {
         let delayed = |query: &str| Some(format!("{query} -- a comment at the end"));
         ProviderKind::Sql(Box::new(SqlProvider {
-        host: "127.0.0.1".to_owned(),
-        port: support::cluster().port(),
-        database: self.database.clone(),
-        user: self.login.clone(),
-        password: Some(SecretString::from(SECRET)),
-        tls: UpstreamTls::Off,
+        database: Database {
+            host: "127.0.0.1".to_owned(),
+            port: support::cluster().port(),
+            database: self.database.clone(),
+            user: self.login.clone(),
+            password: Some(SecretString::from(SECRET)),
+            tls: UpstreamTls::Off,
+            timeout: TIMEOUT,
+        },
         queries: SqlQueries {
             roles: delayed(
                 "SELECT role FROM user_roles, delay, LATERAL (SELECT pg_sleep(seconds)) AS s WHERE name = $1
@@ -66,7 +69,7 @@ impl Source for SqlSource {
         },
         preset: None,
         pool_size: 3,
-        timeout: TIMEOUT,
+        unheard_age_max: std::time::Duration::ZERO,
         listen: self.kind == Kind::SqlCached,
     }))
     }
