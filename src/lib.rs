@@ -27,6 +27,8 @@ pub mod identity;
 pub mod install;
 pub mod limits;
 pub mod manage;
+pub mod metrics;
+pub mod ops;
 pub mod policy;
 pub mod provider;
 pub mod query_api;

@@ -69,23 +69,29 @@ fn store(config: &Config, admin: &Admin) -> anyhow::Result<Store> {
     Ok(Store::new(connector, settings))
 }
 
-/// What decides who asks and what they may; replaced on reload.
+/// What decides who asks and what they may (replaced on reload), and where it is written down.
 pub(super) struct Rights {
     pub(super) authenticator: Arc<ArcSwap<Authenticator>>,
     pub(super) resolver: Arc<ArcSwap<Resolver>>,
     pub(super) policy: Arc<ArcSwap<Policy>>,
+    pub(super) audit: Arc<AuditLog>,
 }
 
 /// The admin listener, bound and ready to serve; `None` when the configuration has none.
 pub(super) async fn door(
     config: &Config,
     tls: Option<Arc<rustls::ServerConfig>>,
-    audit: Arc<AuditLog>,
     rights: Rights,
 ) -> anyhow::Result<Option<Door>> {
     let Some((admin, listen)) = config.admin.as_ref().and_then(|a| Some((a, a.listen?))) else {
         return Ok(None);
     };
+    let Rights {
+        authenticator,
+        resolver,
+        policy,
+        audit,
+    } = rights;
     let manager = Arc::new(probed(config, audit).await?);
     let socket = super::listen(listen).await?;
     let patience = Duration::from_millis(config.limits.audit_ms_max);
@@ -96,11 +102,6 @@ pub(super) async fn door(
         connections_max: admin.connections_max,
         request_max: admin.database.timeout * 3 + patience + REQUEST_EXTRA,
     };
-    let Rights {
-        authenticator,
-        resolver,
-        policy,
-    } = rights;
     let routes = admin::routes(Parts {
         authenticator,
         resolver,

@@ -2,6 +2,7 @@
 
 mod admin;
 mod build;
+mod doors;
 mod query;
 mod reload;
 mod remote;
@@ -9,10 +10,11 @@ mod tags;
 
 use crate::config::Config;
 use crate::gateway::{Gateway, Parts};
-use crate::http::Door;
 use crate::identity::{Authenticator, Caller, Principal};
+use crate::ops::{Page, Readiness, Stale};
 use anyhow::Context;
 use arc_swap::ArcSwap;
+use doors::Doors;
 use reload::Reloader;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -51,6 +53,8 @@ pub struct Addresses {
     pub http: Option<SocketAddr>,
     /// For whoever manages permissions.
     pub admin: Option<SocketAddr>,
+    /// For whoever runs the gate.
+    pub metrics: Option<SocketAddr>,
 }
 
 impl Addresses {
@@ -62,6 +66,9 @@ impl Addresses {
         }
         if let Some(address) = self.admin {
             tracing::info!(%address, tls, "serving the admin listener");
+        }
+        if let Some(address) = self.metrics {
+            tracing::info!(%address, tls, "serving metrics");
         }
     }
 }
@@ -101,44 +108,40 @@ pub async fn serve_at(
     let tls = config.tls.as_ref().map(build::server_tls).transpose()?;
     let require_tls = config.tls.as_ref().is_some_and(|tls| tls.require);
     let listener = listen(config.listen).await?;
+    let stale = Arc::new(Stale::default());
+    let watched = doors::Watched {
+        readiness: Arc::new(Readiness::new(Arc::clone(&gateway), Arc::clone(&stale))),
+        page: Page::new(Arc::clone(&gateway), Arc::clone(&stale)),
+    };
     let rights = admin::Rights {
         authenticator: Arc::clone(&authenticator),
         resolver: Arc::clone(&resolver),
         policy: Arc::clone(&policy),
+        audit: Arc::clone(&audit),
     };
-    let managing = admin::door(&config, tls.clone(), Arc::clone(&audit), rights).await?;
-    let queries = query::door(&config, tls.clone(), Arc::clone(&gateway)).await?;
-    let addresses = Addresses {
-        clients: listener.local_addr()?,
-        http: queries.as_ref().map(Door::address).transpose()?,
-        admin: managing.as_ref().map(Door::address).transpose()?,
-    };
+    let doors = Doors::open(&config, tls.as_ref(), Arc::clone(&gateway), watched, rights).await?;
+    let addresses = doors.addresses(listener.local_addr()?)?;
     let (stop, stopped) = watch::channel(false);
     let clients = crate::wire::serve(listener, gateway, tls.clone(), require_tls, stopped.clone());
     let clients = clients.context("cannot start the threads that serve clients")?;
-    let reloader = Reloader::new(config, policy, authenticator, resolver, providers, jwks)?;
+    let reloader = Reloader::new(
+        config,
+        (policy, authenticator, resolver),
+        providers,
+        jwks,
+        stale,
+    )?;
     let reloading = AbortOnDrop(tokio::spawn(reloader.run()).abort_handle());
     addresses.announce(tls.is_some());
     ready(addresses);
     let serving = async {
-        tokio::join!(
-            clients,
-            serve_door(queries, stopped.clone()),
-            serve_door(managing, stopped)
-        );
+        tokio::join!(clients, doors.serve(stopped));
     };
     until(stop, shutdown, serving).await;
     drop(reloading);
     audit.flush().await;
     tracing::info!("stopped");
     Ok(())
-}
-
-/// Serves where there is a listener.
-async fn serve_door(door: Option<Door>, stopped: watch::Receiver<bool>) {
-    if let Some(door) = door {
-        door.serve(stopped).await;
-    }
 }
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {

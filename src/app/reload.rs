@@ -4,6 +4,7 @@
 use super::build::{self, Providers};
 use crate::config::{AuditSink, Config};
 use crate::identity::Authenticator;
+use crate::ops::Stale;
 use crate::policy::Policy;
 use crate::provider::{Jwks, Resolver};
 use arc_swap::ArcSwap;
@@ -12,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -26,6 +28,13 @@ const LOOK_OFTEN: Duration = Duration::from_millis(250);
 /// What a file was like: size, inode, times of content and status. Equal means unchanged.
 type Seen = BTreeMap<PathBuf, Option<(u64, u64, i64, i64, i64, i64)>>;
 
+/// What a reload replaces.
+type Replaced = (
+    Arc<ArcSwap<Policy>>,
+    Arc<ArcSwap<Authenticator>>,
+    Arc<ArcSwap<Resolver>>,
+);
+
 pub(super) struct Reloader {
     config: Config,
     policy: Arc<ArcSwap<Policy>>,
@@ -36,6 +45,8 @@ pub(super) struct Reloader {
     jwks: Option<Arc<Jwks>>,
     /// The last reload of the views failed: try again although no file changes, since the database may.
     policy_broken: bool,
+    /// The same, for whoever asks whether the gate is well.
+    stale: Arc<Stale>,
     hangup: Signal,
     changes: mpsc::Receiver<()>,
     /// Stops watching when dropped. `None`: the system cannot watch; files are looked at now and then.
@@ -46,11 +57,10 @@ pub(super) struct Reloader {
 impl Reloader {
     pub(super) fn new(
         config: Config,
-        policy: Arc<ArcSwap<Policy>>,
-        authenticator: Arc<ArcSwap<Authenticator>>,
-        resolver: Arc<ArcSwap<Resolver>>,
+        (policy, authenticator, resolver): Replaced,
         providers: Providers,
         jwks: Option<Arc<Jwks>>,
+        stale: Arc<Stale>,
     ) -> std::io::Result<Self> {
         let (changed, changes) = mpsc::channel(1);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -72,6 +82,7 @@ impl Reloader {
             providers,
             jwks,
             policy_broken: false,
+            stale,
             hangup: signal(SignalKind::hangup())?,
             changes,
             watcher,
@@ -118,7 +129,8 @@ impl Reloader {
             };
             if hangup {
                 tracing::info!("SIGHUP: reloading");
-                self.reload_config().await;
+                let reloaded = self.reload_config().await;
+                self.stale.configuration.store(!reloaded, Ordering::Relaxed);
             }
             let (views_now, files_now) = self.settled().await;
             if hangup || files_now != files {
@@ -179,13 +191,16 @@ impl Reloader {
                 self.policy_broken = true;
             }
         }
+        self.stale
+            .policy
+            .store(self.policy_broken, Ordering::Relaxed);
     }
 
     /// Logins, tokens, providers and views come anew from the configuration file; the rest is read at
-    /// start only.
-    async fn reload_config(&mut self) {
+    /// start only. False: it is broken, and the last good one stays in force.
+    async fn reload_config(&mut self) -> bool {
         let Some(file) = self.config.file.clone() else {
-            return;
+            return true;
         };
         let mut config = match Config::load(&file) {
             Ok(config) => config,
@@ -193,7 +208,7 @@ impl Reloader {
                 tracing::error!(
                     "CONFIGURATION NOT RELOADED, the last good one stays in force: {errors}"
                 );
-                return;
+                return false;
             }
         };
         let providers = match build::permissions(&config).await {
@@ -202,7 +217,7 @@ impl Reloader {
                 tracing::error!(
                     "CONFIGURATION NOT RELOADED, the last good one stays in force: {error:#}"
                 );
-                return;
+                return false;
             }
         };
         let (identity, jwks) = match build::identity(&config, self.jwks.as_ref()).await {
@@ -211,7 +226,7 @@ impl Reloader {
                 tracing::error!(
                     "CONFIGURATION NOT RELOADED, the last good one stays in force: {error:#}"
                 );
-                return;
+                return false;
             }
         };
         self.resolver.store(Arc::new(providers.resolver()));
@@ -229,6 +244,7 @@ impl Reloader {
         tracing::info!(
             "logins, tokens and providers reloaded; other keys take effect at the next start"
         );
+        true
     }
 }
 

@@ -15,6 +15,7 @@ pub use admin::AdminRecord;
 pub use record::{AuditRecord, Decision, LoginRefused, Outcome, RequestId};
 
 use crate::error::{Fault, FaultKind};
+use crate::metrics::{Count, Words};
 use std::cell::RefCell;
 use std::future::Future;
 use std::path::PathBuf;
@@ -43,8 +44,20 @@ pub struct AuditSettings {
     pub wait_max: Duration,
 }
 
+/// What has been recorded: each request and each refused login is counted where its line is made.
+#[derive(Debug, Default)]
+pub struct Recorded {
+    /// Requests let through.
+    pub allowed: Count,
+    /// Requests refused, by the slug of the reason.
+    pub refused: Words,
+    /// Logins refused, by the slug of the reason.
+    pub logins_refused: Words,
+}
+
 /// The audit log: a bounded queue, and who writes it.
 pub struct AuditLog {
+    recorded: Recorded,
     writer: Arc<Writer>,
     required: bool,
     parameters: bool,
@@ -88,6 +101,7 @@ impl AuditLog {
             .name("audit".to_owned())
             .spawn(move || thread.run())?;
         Ok(Self {
+            recorded: Recorded::default(),
             writer,
             required: settings.required,
             parameters: settings.parameters,
@@ -106,6 +120,10 @@ impl AuditLog {
         &self,
         record: &AuditRecord<'_>,
     ) -> impl Future<Output = Result<(), Fault>> + Send + use<> {
+        match (record.decision, record.reason) {
+            (Decision::Allow, _) => self.recorded.allowed.add(),
+            (Decision::Refuse, reason) => self.recorded.refused.add(reason.unwrap_or("other")),
+        }
         let queued = self.push(|line| {
             line::request(line, record, self.parameters, self.sql_bytes_max);
         });
@@ -150,8 +168,19 @@ impl AuditLog {
 
     /// Writes that a login was refused; never waits, and counts what it had to drop.
     pub fn login_refused(&self, refused: &LoginRefused<'_>) {
+        self.recorded.logins_refused.add(refused.reason);
         let queued = self.push(|line| line::login_refused(line, refused));
         self.count_if_dropped(queued);
+    }
+
+    /// What has been recorded since the start.
+    pub fn recorded(&self) -> &Recorded {
+        &self.recorded
+    }
+
+    /// Lines that wait to be written, and how many may.
+    pub fn queue(&self) -> (usize, usize) {
+        (self.writer.queued(), self.writer.queue_max())
     }
 
     /// Lines that could not be written since the start.

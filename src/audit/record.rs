@@ -146,6 +146,8 @@ pub struct Outcome {
     pub bytes: u64,
     /// From the request's arrival to its end.
     pub duration: Duration,
+    /// From its arrival to the first row from the database; for the metrics.
+    pub first_row: Option<Duration>,
     /// The error's SQLSTATE, if it ended with one.
     pub sqlstate: Option<String>,
 }

@@ -81,6 +81,7 @@ async fn a_request_and_its_outcome_share_an_id() {
             rows: 2,
             bytes: 30,
             duration: Duration::from_micros(1_500),
+            first_row: None,
             sqlstate: Some("57014".to_owned()),
         },
     );

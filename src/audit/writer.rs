@@ -197,8 +197,12 @@ impl Writer {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many lines may wait.
+    pub(super) fn queue_max(&self) -> usize {
+        self.queue_max
+    }
+
     /// How many lines wait.
-    #[cfg(test)]
     pub(super) fn queued(&self) -> usize {
         self.waiting().lines
     }

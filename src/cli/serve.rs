@@ -7,6 +7,12 @@ pub(super) async fn run(arguments: args::WithConfig) -> Outcome {
     let config = load(&arguments)?;
     let shutdown = signals::shutdown(false).map_err(|error| Failure::Unreachable(error.into()))?;
     crate::app::serve_at(config, shutdown, |addresses| {
+        if let Some(http) = addresses.http {
+            progress(&format!("rowgate answers queries over HTTP on {http}"));
+        }
+        if let Some(metrics) = addresses.metrics {
+            progress(&format!("rowgate's metrics are on {metrics}"));
+        }
         if let Some(admin) = addresses.admin {
             progress(&format!("rowgate's admin listener is on {admin}"));
         }

@@ -8,6 +8,7 @@ mod hierarchy;
 mod http;
 mod listener;
 mod logins;
+mod metrics;
 pub mod preset;
 mod providers;
 mod raw;
@@ -28,6 +29,7 @@ pub use conditions::{Condition, Match, Window};
 pub use database::Database;
 pub use hierarchy::Hierarchy;
 pub use http::Http;
+pub use metrics::Metrics;
 pub use providers::{
     AiPermissionFiles, HttpProvider, KetoConfirm, KetoProvider, KetoUsers, RedisMode, RedisProvider,
 };
@@ -78,6 +80,8 @@ pub struct Config {
     pub gate: Gate,
     /// Queries over HTTP; without it only the wire is served.
     pub http: Option<Http>,
+    /// What the gate counts; without it nothing shows that, and there is no listener for it.
+    pub metrics: Option<Metrics>,
     /// Managing permissions; without it they cannot be managed.
     pub admin: Option<Admin>,
     /// The bounds.

@@ -3,7 +3,7 @@
 use super::check::{Check, Problem, join};
 use super::{
     Audit, AuditSink, Config, Enforcement, Gate, Tls, Upstream, UpstreamTls, admin, conditions,
-    hierarchy, http, logins, providers, raw, tags, tuples,
+    hierarchy, http, logins, metrics, providers, raw, tags, tuples,
 };
 use super::{Provider, ProviderKind};
 use crate::limits::Limits;
@@ -32,6 +32,7 @@ const SECTIONS: &[&str] = &[
     "audit",
     "gate",
     "http",
+    "metrics",
     "admin",
     "limits",
 ];
@@ -53,6 +54,7 @@ pub(super) fn read(text: &str, path: &Path) -> Result<Config, Vec<Problem>> {
     let audit = audit(&mut check, &mut top);
     let gate = gate(&mut check, &mut top);
     let http = http::http(&mut check, &mut top, tls.is_some());
+    let metrics = metrics::metrics(&mut check, &mut top, tls.is_some());
     let around = (upstream.as_ref(), tuples.as_deref(), tls.is_some());
     let admin = admin::admin(&mut check, &mut top, around);
     let limits = limits(&mut check, &mut top);
@@ -83,6 +85,7 @@ pub(super) fn read(text: &str, path: &Path) -> Result<Config, Vec<Problem>> {
                 audit,
                 gate,
                 http,
+                metrics,
                 admin,
                 limits,
                 warnings: check.warnings,

@@ -204,6 +204,7 @@ impl Manager {
             rows: u64::from(done.changed && committed.is_ok()),
             bytes: 0,
             duration: started.elapsed(),
+            first_row: None,
             sqlstate,
         };
         self.audit.outcome(by.request_id, &outcome);

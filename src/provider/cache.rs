@@ -8,6 +8,7 @@ use super::flight::Flights;
 use super::{Answer, Asking, Provider, ProviderError};
 use crate::config::CacheSettings;
 use crate::identity::Caller;
+use crate::metrics::Lookups;
 use moka::sync::Cache;
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -37,6 +38,7 @@ pub struct Cached {
     unheard_age_max: Duration,
     heard: AtomicBool,
     began: Instant,
+    lookups: Lookups,
 }
 
 struct Kept {
@@ -78,6 +80,7 @@ impl Cached {
             unheard_age_max,
             heard: AtomicBool::new(false),
             began: Instant::now(),
+            lookups: Lookups::default(),
         }
     }
 
@@ -165,10 +168,16 @@ impl Provider for Cached {
         self.inner.name()
     }
 
+    fn ready(&self) -> Asking<'_, ()> {
+        self.inner.ready()
+    }
+
     fn find<'a>(&'a self, caller: &'a Caller) -> Asking<'a, Answer> {
         Box::pin(async move {
             let key = self.key(caller);
-            if let Some(answer) = self.kept(&self.users, &key) {
+            let kept = self.kept(&self.users, &key);
+            self.lookups.add(kept.is_some());
+            if let Some(answer) = kept {
                 return Ok(answer);
             }
             let ask = self.ask(&self.users, &key, self.inner.find(caller));
@@ -185,7 +194,9 @@ impl Provider for Cached {
                 key.push('\0');
             }
             let key: Arc<str> = key.into();
-            if let Some(answer) = self.kept(&self.roles, &key) {
+            let kept = self.kept(&self.roles, &key);
+            self.lookups.add(kept.is_some());
+            if let Some(answer) = kept {
                 return Ok(answer.permissions);
             }
             let asking = async {
@@ -215,6 +226,10 @@ impl Provider for Cached {
 
     fn by_user_id(&self) -> bool {
         self.inner.by_user_id()
+    }
+
+    fn lookups(&self) -> Option<&Lookups> {
+        Some(&self.lookups)
     }
 
     fn clear(&self) {

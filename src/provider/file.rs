@@ -110,6 +110,10 @@ impl Provider for FileProvider {
         &self.name
     }
 
+    fn ready(&self) -> Asking<'_, ()> {
+        Box::pin(async { self.content.current().map(drop) })
+    }
+
     fn find<'a>(&'a self, caller: &'a Caller) -> Asking<'a, Answer> {
         Box::pin(async move { self.answer(caller.user_id()) })
     }

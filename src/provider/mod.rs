@@ -51,6 +51,7 @@ pub use tags::{TagFile, TagQueries, TagTable};
 pub use triggers::{Watched, triggers};
 
 use crate::identity::Caller;
+use crate::metrics::Lookups;
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
@@ -78,6 +79,11 @@ pub trait Provider: Send + Sync + 'static {
         Box::pin(async { Ok(BTreeSet::new()) })
     }
 
+    /// Whether it could answer now; for readiness, so it asks its source about nobody.
+    fn ready(&self) -> Asking<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// A number that changes whenever any answer could: while it stays, answers may be kept. `None`
     /// means it has to be asked every time.
     fn generation(&self) -> Option<u64> {
@@ -87,6 +93,11 @@ pub trait Provider: Send + Sync + 'static {
     /// Whether the user id alone decides the answer: not the login, the claims or the network.
     fn by_user_id(&self) -> bool {
         false
+    }
+
+    /// How often what it keeps was asked for, if it keeps anything.
+    fn lookups(&self) -> Option<&Lookups> {
+        None
     }
 
     /// Forgets what it kept, if it keeps anything.

@@ -7,6 +7,7 @@ use super::merge::Merged;
 use super::{Asking, Provider, ProviderError, Step};
 use crate::error::{Error, Fault, FaultKind, Reason, Refusal};
 use crate::identity::{Caller, Principal};
+use crate::metrics::Lookups;
 use futures_util::future::{BoxFuture, FutureExt, TryFutureExt};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use moka::sync::Cache;
@@ -28,6 +29,7 @@ pub struct Resolver {
     /// A bound over all of it, whatever bounds the providers keep themselves.
     timeout: Duration,
     kept: Cache<Arc<str>, Arc<Kept>>,
+    lookups: Lookups,
 }
 
 /// A principal, and how long it stays what its caller is.
@@ -58,6 +60,7 @@ impl Resolver {
             steps: Vec::new(),
             timeout,
             kept: Cache::new(PRINCIPALS_MAX),
+            lookups: Lookups::default(),
         }
     }
 
@@ -91,8 +94,12 @@ impl Resolver {
         // Taken before asking, so that what changes meanwhile is not kept.
         let generations = self.generations();
         let principal = match (generations, self.kept.get(caller.key())) {
-            (Some(now), Some(kept)) if self.holds(&kept, &now) => Arc::clone(&kept.principal),
+            (Some(now), Some(kept)) if self.holds(&kept, &now) => {
+                self.lookups.hits.add();
+                Arc::clone(&kept.principal)
+            }
             (generations, _) => {
+                self.lookups.misses.add();
                 let (principal, life) = self.ask(caller).await?;
                 if let Some(generations) = generations {
                     let kept = Kept {
@@ -119,6 +126,34 @@ impl Resolver {
             .into());
         }
         Ok(principal)
+    }
+
+    /// Whether every provider and step could answer now.
+    ///
+    /// # Errors
+    /// The first that could not, with its name.
+    pub async fn ready(&self) -> Result<(), Fault> {
+        let told = |name: &str, error: &ProviderError| {
+            let cause = format!("provider \"{name}\": {error}");
+            Fault::because(FaultKind::ProviderUnavailable, cause)
+        };
+        for provider in &self.providers {
+            let ready = provider.ready().await;
+            ready.map_err(|error| told(provider.name(), &error))?;
+        }
+        for step in &self.steps {
+            let ready = step.ready().await;
+            ready.map_err(|error| told(step.name(), &error))?;
+        }
+        Ok(())
+    }
+
+    /// How often a principal was still known, and how often a provider's answer was: hits and misses.
+    pub fn lookups(&self) -> [(u64, u64); 2] {
+        let answers = self.providers.iter().filter_map(|p| p.lookups());
+        let answers = answers.map(Lookups::get);
+        let answers = answers.fold((0, 0), |sum, (hits, misses)| (sum.0 + hits, sum.1 + misses));
+        [self.lookups.get(), answers]
     }
 
     /// Makes every provider and step forget what it kept.

@@ -76,6 +76,19 @@ impl SqlProvider {
         .await
     }
 
+    /// Asks the database nothing, and waits for its answer.
+    async fn asks_nothing(&self) -> Result<(), ProviderError> {
+        self.bounded(async {
+            let connection = match self.take_idle() {
+                Some(kept) if kept.client.simple_query("").await.is_ok() => kept,
+                _ => self.open().await?,
+            };
+            self.give_back(connection);
+            Ok(())
+        })
+        .await
+    }
+
     async fn bounded<T>(
         &self,
         ask: impl Future<Output = Result<T, ProviderError>>,
@@ -218,6 +231,10 @@ impl Provider for SqlProvider {
 
     fn by_user_id(&self) -> bool {
         true
+    }
+
+    fn ready(&self) -> Asking<'_, ()> {
+        Box::pin(self.asks_nothing())
     }
 
     fn find<'a>(&'a self, caller: &'a Caller) -> Asking<'a, Answer> {

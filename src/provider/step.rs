@@ -14,6 +14,11 @@ pub trait Step: Send + Sync + 'static {
     /// Adds to the findings, or takes from them.
     fn complete<'a>(&'a self, caller: &'a Caller, found: &'a mut Findings) -> Asking<'a, ()>;
 
+    /// As [`super::Provider::ready`].
+    fn ready(&self) -> Asking<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// As [`super::Provider::generation`]: changes whenever the same findings could be completed otherwise.
     fn generation(&self) -> Option<u64> {
         None

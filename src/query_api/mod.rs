@@ -56,6 +56,5 @@ pub fn routes(parts: Parts) -> Router {
         .route("/v1/query", post(query::query))
         .route("/v1/schema", get(tell::schema))
         .route("/v1/explain", post(tell::explain))
-        .route("/healthz", get(async || "ok\n"))
         .with_state(door)
 }

@@ -102,6 +102,7 @@ pub(super) async fn run(door: &Door, request: Request, sender: Sender<Bytes>) ->
         rows: count.rows,
         bytes: count.bytes,
         duration: started.elapsed(),
+        first_row: count.first_row.map(|at| at.duration_since(started)),
         sqlstate,
     };
     gateway.finish(request.id, outcome);

@@ -174,6 +174,7 @@ impl Session {
                 rows: count.rows,
                 bytes: count.bytes,
                 duration: request.started.elapsed(),
+                first_row: count.first_row.map(|at| at.duration_since(request.started)),
                 sqlstate: sqlstate.filter(|_| !count.complete).map(str::to_owned),
             };
             self.gateway.finish(request.id, outcome);

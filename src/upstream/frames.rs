@@ -7,6 +7,7 @@ use super::script::Step;
 use crate::error::{Fault, FaultKind, Reason, Refusal};
 use bytes::Buf;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// Largest frame that must be seen whole (descriptions and errors).
 const WHOLE_FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -104,6 +105,9 @@ impl<D: Downstream> Relay<'_, '_, D> {
             }
             (rows, bytes, length) = (rows + 1, more, length + total);
         }
+        if length > 0 {
+            request.first_row.get_or_insert_with(Instant::now);
+        }
         (request.rows, request.bytes) = (rows, bytes);
         self.forward(length);
         length > 0
@@ -135,6 +139,7 @@ impl<D: Downstream> Relay<'_, '_, D> {
                 self.stop(Failure::Limit(refusal));
                 return None;
             }
+            request.first_row.get_or_insert_with(Instant::now);
             request.rows = rows;
             request.bytes = bytes;
         }

@@ -10,6 +10,7 @@ use super::login::Target;
 use crate::error::{Fault, FaultKind};
 use arc_swap::ArcSwapOption;
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::runtime::{Handle, Id};
@@ -39,6 +40,8 @@ struct Shared {
     prepared_max: usize,
     /// One permit for each connection that is not leased, being opened or being closed.
     permits: Semaphore,
+    /// Callers that wait for one.
+    waiting: AtomicUsize,
     places: Mutex<Places>,
     /// ParameterStatus of the newest connection: the database may have been upgraded meanwhile.
     parameters: ArcSwapOption<Vec<(String, String)>>,
@@ -86,6 +89,35 @@ impl Shared {
     }
 }
 
+/// How full a pool is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Most connections.
+    pub size: usize,
+    /// Connections nobody uses.
+    pub idle: usize,
+    /// Connections somebody uses, and those being opened and closed.
+    pub in_use: usize,
+    /// Callers that wait for one.
+    pub waiting: usize,
+}
+
+/// Counts one that waits, also one whose future is dropped.
+struct Waits<'a>(&'a AtomicUsize);
+
+impl<'a> Waits<'a> {
+    fn new(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A connection's place in the pool and its permit; both free when dropped.
 struct Place {
     shared: Arc<Shared>,
@@ -113,6 +145,7 @@ impl Pool {
                 wait: options.wait,
                 prepared_max: options.prepared_max,
                 permits: Semaphore::new(size),
+                waiting: AtomicUsize::new(0),
                 places: Mutex::default(),
                 parameters: ArcSwapOption::empty(),
             }),
@@ -164,6 +197,7 @@ impl Pool {
             Ok(permit) => permit,
             Err(TryAcquireError::Closed) => return Err(exhausted("the pool is closed")),
             Err(TryAcquireError::NoPermits) => {
+                let _waits = Waits::new(&self.shared.waiting);
                 match tokio::time::timeout(self.shared.wait, permits.acquire()).await {
                     Ok(Ok(permit)) => permit,
                     Ok(Err(_)) => return Err(exhausted("the pool is closed")),
@@ -173,6 +207,20 @@ impl Pool {
         };
         permit.forget();
         Ok(())
+    }
+
+    /// How full it is now.
+    pub fn usage(&self) -> Usage {
+        let (idle, taken) = {
+            let places = self.shared.places();
+            (places.idle.len(), places.taken)
+        };
+        Usage {
+            size: self.shared.size,
+            idle,
+            in_use: taken - idle,
+            waiting: self.shared.waiting.load(Ordering::Relaxed),
+        }
     }
 
     async fn open(&self) -> Result<Connection, Fault> {

@@ -1,6 +1,7 @@
 //! The sessions that can be cancelled, by what BackendKeyData told their clients.
 
 use super::cancel::CancelSlot;
+use crate::metrics::Count;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,6 +13,8 @@ const WAIT_MAX: Duration = Duration::from_secs(15);
 #[derive(Default)]
 pub struct Registry {
     sessions: Mutex<HashMap<i32, Cancellable>>,
+    /// Sessions there have been.
+    opened: Count,
 }
 
 struct Cancellable {
@@ -36,12 +39,19 @@ impl Registry {
             slot: Arc::clone(&slot),
         };
         sessions.insert(process, entry);
+        self.opened.add();
         Registration {
             registry: self,
             process,
             secret,
             slot,
         }
+    }
+
+    /// How many sessions there are, and how many there have been.
+    pub fn count(&self) -> (usize, u64) {
+        let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        (sessions.len(), self.opened.get())
     }
 
     /// Cancels what the session of this process id runs, if the secret is right. Says nothing either way.

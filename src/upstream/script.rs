@@ -4,6 +4,7 @@ use super::command::Setting;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// Identifies a prepared statement on a connection: its text, the declared parameter types, and the settings it was
 /// parsed under, which PostgreSQL reads its literals by (`'02/03/2024'::date`, a time without zone).
@@ -48,6 +49,8 @@ pub struct Request {
     pub rows: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// When the first of them came.
+    pub first_row: Option<Instant>,
     /// Whether it came to an end without an error.
     pub complete: bool,
 }

@@ -19,6 +19,7 @@
 
 mod gate;
 mod hostile;
+mod ops;
 mod query;
 mod stream;
 #[path = "../support/mod.rs"]

@@ -145,6 +145,10 @@ impl Provider for AiPermissions {
         &self.name
     }
 
+    fn ready(&self) -> Asking<'_, ()> {
+        Box::pin(async { self.ladder.current().map(drop) })
+    }
+
     fn find<'a>(&'a self, _caller: &'a Caller) -> Asking<'a, Answer> {
         // Who holds what is another provider's word; an unusable ladder is a refusal all the same.
         Box::pin(async move { self.ladder.current().map(|_| Answer::default()) })

@@ -170,6 +170,10 @@ impl Provider for RedisProvider {
         true
     }
 
+    fn ready(&self) -> Asking<'_, ()> {
+        Box::pin(self.probe())
+    }
+
     fn find<'a>(&'a self, caller: &'a Caller) -> Asking<'a, Answer> {
         let user_id = caller.user_id();
         Box::pin(self.flights.share(user_id, self.find_user(user_id)))

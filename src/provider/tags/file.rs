@@ -74,6 +74,10 @@ impl Step for TagFile {
         "tags"
     }
 
+    fn ready(&self) -> Asking<'_, ()> {
+        Box::pin(async { self.definitions.current().map(drop) })
+    }
+
     fn complete<'a>(&'a self, caller: &'a Caller, found: &'a mut Findings) -> Asking<'a, ()> {
         Box::pin(async move {
             add_tags(&*self.definitions.current()?, caller, found);

@@ -227,6 +227,10 @@ impl Step for TagTable {
         "tags"
     }
 
+    fn ready(&self) -> Asking<'_, ()> {
+        Box::pin(self.probe())
+    }
+
     fn complete<'a>(&'a self, caller: &'a Caller, found: &'a mut Findings) -> Asking<'a, ()> {
         Box::pin(async move {
             add_tags(&*self.definitions().await?, caller, found);

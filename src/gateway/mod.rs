@@ -7,22 +7,26 @@
 //! finish:  how it ended
 //! ```
 
-use crate::audit::{AuditLog, AuditRecord, Decision, Outcome};
+mod record;
+
+use crate::audit::AuditLog;
 pub use crate::audit::{LoginRefused, RequestId};
 use crate::error::{Error, Fault, FaultKind, Reason, Refusal};
 use crate::identity::{Authenticator, Caller, Principal};
 use crate::limits::Limits;
+use crate::metrics::{Lookups, Times};
 use crate::policy::Policy;
 pub use crate::policy::Standing;
 use crate::provider::Resolver;
 pub use crate::sql::STACK_BYTES;
 use crate::sql::statement::{self, Statement, StatementKind};
-use crate::sql::{Form, Rewrite, Rewrites};
+use crate::sql::{Rewrite, Rewrites};
 pub use crate::upstream::Registration;
-use crate::upstream::{CancelSlot, Gate, Lease, Pool, Registry};
+use crate::upstream::{self, CancelSlot, Lease, Pool, Registry};
 use arc_swap::ArcSwap;
 use moka::sync::Cache;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What a gateway is made of.
 pub struct Parts {
@@ -57,6 +61,20 @@ pub struct Gateway {
     rewrites: Arc<Rewrites>,
     statements: Cache<Box<str>, Arc<[Statement]>>,
     sessions: Registry,
+    spent: Spent,
+}
+
+/// Where the time of requests goes, and how often a text had been read before.
+#[derive(Debug, Default)]
+pub struct Spent {
+    /// From the question to the decision.
+    pub deciding: Times,
+    /// From a request's arrival to its first row.
+    pub first_row: Times,
+    /// From its arrival to its end.
+    pub whole: Times,
+    /// Rewrites that were kept, or had to be made.
+    pub rewrites: Lookups,
 }
 
 /// What a session knows of its own caller's standing.
@@ -124,6 +142,7 @@ impl Gateway {
             rewrites: Arc::new(rewrites),
             statements,
             sessions: Registry::default(),
+            spent: Spent::default(),
         }
     }
 
@@ -132,6 +151,19 @@ impl Gateway {
     /// # Errors
     /// A refusal or a fault, with the standing if it was known by then.
     pub async fn decide(
+        &self,
+        caller: &Caller,
+        known: Known<'_>,
+        text: &str,
+        asked: Asked<'_>,
+    ) -> Result<Decided, (Error, Option<Arc<Standing>>)> {
+        let started = Instant::now();
+        let decided = self.judge(caller, known, text, asked).await;
+        self.spent.deciding.add(started.elapsed());
+        decided
+    }
+
+    async fn judge(
         &self,
         caller: &Caller,
         known: Known<'_>,
@@ -147,18 +179,25 @@ impl Gateway {
                 types: _,
                 before: Some(before),
             } if standing.same_as(&before.standing) => {
+                self.spent.rewrites.hits.add();
                 Ok((Arc::clone(&before.rewrite), Vec::new()))
             }
             Asked::Prepared { types, before: _ } => {
-                match self.rewrites.find(text, types, standing.grants()) {
+                let found = self.rewrites.find(text, types, standing.grants());
+                self.spent.rewrites.add(found.is_some());
+                match found {
                     Some(rewrite) => Ok((rewrite, Vec::new())),
                     None => self.read(text, Some(types), &standing).await,
                 }
             }
-            Asked::Simple => match self.rewrites.find_shared(text, standing.grants()) {
-                Some(found) => Ok(found),
-                None => self.read(text, None, &standing).await,
-            },
+            Asked::Simple => {
+                let found = self.rewrites.find_shared(text, standing.grants());
+                self.spent.rewrites.add(found.is_some());
+                match found {
+                    Some(found) => Ok(found),
+                    None => self.read(text, None, &standing).await,
+                }
+            }
         };
         match rewritten {
             Ok((rewrite, values)) => Ok(Decided {
@@ -279,140 +318,24 @@ impl Gateway {
         Ok(statements)
     }
 
-    /// Whether the audit takes the values of parameters.
-    pub fn records_parameters(&self) -> bool {
-        self.parts.audit.writes_parameters()
-    }
-
-    /// The audit's line for a request that will run: nothing of its answer may leave before this is `Ok`.
-    pub fn record(
-        &self,
-        request_id: RequestId,
-        facts: &SessionFacts,
-        caller: &Caller,
-        text: &str,
-        decided: Option<&Decided>,
-        parameters: &[Option<String>],
-    ) -> Gate<'static> {
-        let standing = decided.map(|decided| &decided.standing);
-        let mut record = self.base_record(request_id, facts, caller, text, standing);
-        record.parameters = parameters;
-        if let Some(Decided { rewrite, .. }) = decided {
-            record.final_sql_sha256 = Some(&rewrite.text_sha256);
-            record.tables = &rewrite.tables;
-            record.form = Some(match rewrite.query.form() {
-                Form::Inline => "inline",
-                Form::Open => "open",
-                Form::Sealed => "sealed",
-            });
-        }
-        Box::pin(self.parts.audit.record(&record))
-    }
-
-    /// The audit's line for a request that is answered from the standing itself.
-    pub fn record_shown(
-        &self,
-        request_id: RequestId,
-        facts: &SessionFacts,
-        caller: &Caller,
-        text: &str,
-        standing: &Arc<Standing>,
-    ) -> Gate<'static> {
-        let record = self.base_record(request_id, facts, caller, text, Some(standing));
-        Box::pin(self.parts.audit.record(&record))
-    }
-
-    /// The audit's line for a request that does not run.
-    pub async fn record_refused(
-        &self,
-        request_id: RequestId,
-        facts: &SessionFacts,
-        caller: &Caller,
-        text: &str,
-        standing: Option<&Arc<Standing>>,
-        slug: &'static str,
-    ) {
-        let mut record = self.base_record(request_id, facts, caller, text, standing);
-        record.decision = Decision::Refuse;
-        record.reason = Some(slug);
-        // Nothing was answered, so a line that cannot be written changes nothing for the caller.
-        if let Err(fault) = self.parts.audit.record(&record).await {
-            tracing::error!(cause = %fault.cause, %request_id, "refusal not recorded");
-        }
-    }
-
-    /// The audit's line for a question that is answered without running anything (`explain`, `schema`): nothing of the
-    /// answer may leave before this is `Ok`. `slug`: what a query would be refused for.
-    ///
-    /// # Errors
-    /// [`FaultKind::AuditUnavailable`].
-    pub async fn record_told(
-        &self,
-        request_id: RequestId,
-        facts: &SessionFacts,
-        caller: &Caller,
-        (operation, text): (&'static str, &str),
-        standing: Option<&Arc<Standing>>,
-        slug: Option<&'static str>,
-    ) -> Result<(), Fault> {
-        let mut record = self.base_record(request_id, facts, caller, text, standing);
-        record.operation = Some(operation);
-        if slug.is_some() {
-            record.decision = Decision::Refuse;
-            record.reason = slug;
-        }
-        self.parts.audit.record(&record).await
-    }
-
-    fn base_record<'a>(
-        &self,
-        request_id: RequestId,
-        facts: &'a SessionFacts,
-        caller: &'a Caller,
-        text: &'a str,
-        standing: Option<&'a Arc<Standing>>,
-    ) -> AuditRecord<'a> {
-        let principal = standing.map(|standing| standing.principal());
-        AuditRecord {
-            request_id,
-            session: facts.number,
-            peer: Some(&facts.peer),
-            application_name: facts.application_name.as_deref(),
-            operation: None,
-            login: principal.map_or(caller.login(), |p| p.login()),
-            user_id: principal.map_or(caller.user_id(), |p| p.user_id()),
-            roles: principal.map_or_else(Vec::new, |p| p.roles().collect()),
-            role_sources: principal.map(|p| p.role_sources()),
-            superuser: principal.is_some_and(|p| p.superuser()),
-            sql: text,
-            final_sql_sha256: None,
-            tables: &[],
-            form: None,
-            policy_version: standing.map_or(0, |standing| standing.policy_number()),
-            decision: Decision::Allow,
-            reason: None,
-            parameters: &[],
-        }
-    }
-
-    /// The audit's line for a login that was refused.
-    pub fn login_refused(&self, refused: &LoginRefused<'_>) {
-        self.parts.audit.login_refused(refused);
-    }
-
-    /// The audit log.
-    pub fn audit(&self) -> &AuditLog {
-        &self.parts.audit
-    }
-
     /// The policy in force.
     pub fn policy(&self) -> Arc<Policy> {
         self.parts.policy.load_full()
     }
 
-    /// How a request ended.
-    pub fn finish(&self, request_id: RequestId, outcome: Outcome) {
-        self.parts.audit.outcome(request_id, &outcome);
+    /// Where the time goes.
+    pub fn spent(&self) -> &Spent {
+        &self.spent
+    }
+
+    /// The ordinary login's connections, and the superusers' where there are any.
+    pub fn pools(&self) -> (&Pool, Option<&Pool>) {
+        (&self.parts.pool, self.parts.superuser_pool.as_ref())
+    }
+
+    /// Who resolves callers, as of now.
+    pub fn resolver(&self) -> Arc<Resolver> {
+        self.parts.resolver.load_full()
     }
 
     /// A connection for this principal.
@@ -428,6 +351,24 @@ impl Gateway {
                 "a superuser was let in without a pool for superusers",
             )),
         }
+    }
+
+    /// Waits for one round trip to the database. A pool whose connections are all in use is proof enough.
+    ///
+    /// # Errors
+    /// [`FaultKind::UpstreamLost`].
+    pub async fn ping(&self) -> Result<(), Fault> {
+        let pool = &self.parts.pool;
+        let usage = pool.usage();
+        if usage.in_use >= usage.size {
+            return Ok(());
+        }
+        let mut lease = match pool.lease(&CancelSlot::default()).await {
+            Ok(lease) => lease,
+            Err(fault) if fault.kind == FaultKind::PoolExhausted => return Ok(()),
+            Err(fault) => return Err(fault),
+        };
+        upstream::ping(&mut lease).await
     }
 
     /// What the database says of itself at login (server_version, TimeZone, ...).
