@@ -1,6 +1,6 @@
 //! A record as one JSON line.
 
-use super::{AuditRecord, LoginRefused, Outcome, RequestId};
+use super::{AuditRecord, AuditedPrincipal, LoginRefused, Members, Outcome, RequestId};
 use jiff::Timestamp;
 use jiff::tz::Offset;
 use serde::Serialize;
@@ -28,37 +28,22 @@ pub(super) fn request(
     let sql = without_token(record.sql);
     let kept = cut(&sql, sql_bytes_max);
     let mut line = Line::start(line, "request", record.request_id);
-    line.number("session", record.session);
-    if let Some(peer) = record.peer {
-        line.text("peer", peer);
-    }
-    if let Some(name) = record.application_name {
-        line.text("application_name", cut(name, NAME_BYTES_MAX));
-    }
+    line.members(record.session);
     if let Some(operation) = record.operation {
         line.text("operation", operation);
     }
-    line.text("login", record.login);
-    line.text("user_id", record.user_id);
-    roles(&mut line, record);
-    if record.superuser {
-        line.raw("superuser", "true");
-    }
+    line.members(record.principal);
     line.text("sql", kept);
     // Length and hash of the whole text, where it had to be cut.
     if kept.len() < sql.len() {
         line.number("sql_bytes", sql.len() as u64);
         line.text("sql_sha256", &sha256(&sql));
     }
-    if let Some(hash) = record.final_sql_sha256 {
-        line.text("final_sql_sha256", hash);
-    }
-    line.texts("tables", record.tables.iter().map(String::as_str));
-    if let Some(form) = record.form {
-        line.text("form", form);
+    if let Some(query) = record.query {
+        line.members(query);
     }
     line.number("policy_version", record.policy_version);
-    line.text("decision", record.decision.word());
+    line.plain("decision", record.decision.word());
     if let Some(reason) = record.reason {
         line.text("reason", reason);
     }
@@ -70,18 +55,18 @@ pub(super) fn request(
 
 /// The roles, and which provider gave each of them or which role it was inherited from; where there are more than fit a
 /// line, how many there are.
-fn roles(line: &mut Line<'_>, record: &AuditRecord<'_>) {
+fn roles(line: &mut Line<'_>, principal: &AuditedPrincipal<'_>) {
     let mut bytes = ROLE_BYTES_MAX;
-    let roles = record.roles.iter().copied();
+    let roles = principal.roles.iter().copied();
     let kept = roles.take_while(|role| fits(&mut bytes, role.len()));
     let kept = kept.take(ROLES_MAX);
     let kept: Vec<&str> = kept.collect();
     line.texts("roles", kept.iter().copied());
-    let all = record.roles.len();
+    let all = principal.roles.len();
     if kept.len() < all {
         line.number("roles_total", all as u64);
     }
-    if let Some(sources) = record.role_sources.filter(|sources| !sources.is_empty()) {
+    if let Some(sources) = principal.role_sources.filter(|sources| !sources.is_empty()) {
         let mut bytes = ROLE_BYTES_MAX;
         let kept = sources.iter().take(ROLES_MAX).take_while(|(role, from)| {
             let from: usize = from.iter().map(String::len).sum();
@@ -100,6 +85,36 @@ fn fits(left: &mut usize, bytes: usize) -> bool {
     let rest = left.checked_sub(bytes);
     *left = rest.unwrap_or(0);
     rest.is_some()
+}
+
+pub(super) fn session(
+    line: &mut Line<'_>,
+    number: u64,
+    peer: Option<&str>,
+    application_name: Option<&str>,
+) {
+    line.number("session", number);
+    if let Some(peer) = peer {
+        line.text("peer", peer);
+    }
+    if let Some(name) = application_name {
+        line.text("application_name", cut(name, NAME_BYTES_MAX));
+    }
+}
+
+pub(super) fn principal(line: &mut Line<'_>, principal: &AuditedPrincipal<'_>) {
+    line.text("login", principal.login);
+    line.text("user_id", principal.user_id);
+    roles(line, principal);
+    if principal.superuser {
+        line.raw("superuser", "true");
+    }
+}
+
+pub(super) fn query(line: &mut Line<'_>, sha256: &str, tables: &[String], form: &'static str) {
+    line.text("final_sql_sha256", sha256);
+    line.texts("tables", tables.iter().map(String::as_str));
+    line.text("form", form);
 }
 
 /// The line of a login that was refused.
@@ -159,6 +174,11 @@ impl<'a> Line<'a> {
         line
     }
 
+    /// A line under way, of which only members are written.
+    pub(super) fn inside(out: &'a mut Vec<u8>) -> Self {
+        Self { out }
+    }
+
     pub(super) fn end(self) {
         self.out.extend_from_slice(b"}\n");
     }
@@ -168,6 +188,18 @@ impl<'a> Line<'a> {
         self.out.extend_from_slice(b",\"");
         self.out.extend_from_slice(name.as_bytes());
         self.out.extend_from_slice(b"\":");
+    }
+
+    fn members(&mut self, members: &Members) {
+        self.out.extend_from_slice(members.bytes());
+    }
+
+    /// A word of our own as the value.
+    fn plain(&mut self, name: &'static str, word: &'static str) {
+        self.name(name);
+        self.out.push(b'"');
+        self.out.extend_from_slice(word.as_bytes());
+        self.out.push(b'"');
     }
 
     fn raw(&mut self, name: &'static str, value: &'static str) {
@@ -262,23 +294,34 @@ fn cut(text: &str, bytes: usize) -> &str {
 
 /// A statement token is a credential while it lives: it is replaced before anything is kept.
 fn without_token(sql: &str) -> std::borrow::Cow<'_, str> {
-    const MARK: &str = "rowgate.token=";
-    let Some(start) = sql.find(MARK) else {
+    let Some(mut start) = token(sql) else {
         return sql.into();
     };
     let mut text = String::with_capacity(sql.len());
     let mut rest = sql;
-    let mut at = Some(start);
-    while let Some(start) = at {
-        let (before, after) = rest.split_at(start + MARK.len());
+    loop {
         let of_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        let (before, after) = rest.split_at(start);
         text.push_str(before);
         text.push_str("...");
         rest = after.trim_start_matches(of_token);
-        at = rest.find(MARK);
+        match token(rest) {
+            Some(next) => start = next,
+            None => break,
+        }
     }
     text.push_str(rest);
     text.into()
+}
+
+/// Where the next token starts. Looks at each `=`, which costs less than getting ready to look for the whole mark.
+fn token(sql: &str) -> Option<usize> {
+    let mut signs = sql.match_indices('=').map(|(at, _)| at);
+    let at = signs.find(|at| {
+        sql.get(..*at)
+            .is_some_and(|before| before.ends_with("rowgate.token"))
+    });
+    at.map(|at| at + 1)
 }
 
 fn sha256(text: &str) -> String {

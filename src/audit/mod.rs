@@ -12,7 +12,9 @@ mod tests;
 mod writer;
 
 pub use admin::AdminRecord;
-pub use record::{AuditRecord, Decision, LoginRefused, Outcome, RequestId};
+pub use record::{
+    AuditRecord, AuditedPrincipal, Decision, LoginRefused, Members, Outcome, RequestId,
+};
 
 use crate::error::{Fault, FaultKind};
 use crate::metrics::{Count, Words};

@@ -1,10 +1,11 @@
 //! What the audit says about a request: one [`AuditRecord`] before its first row, one [`Outcome`] after.
 
+use super::line::{self, Line};
 use serde::{Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Names one request, in the audit, the log and what the caller is told about a fault.
@@ -42,20 +43,16 @@ impl RequestId {
     /// As [`fmt::Display`], without its machinery: it is written twice for each request.
     pub(super) fn write(self, out: &mut Vec<u8>) {
         let digits = |number: u64| (u64::BITS - (number | 1).leading_zeros()).div_ceil(4);
-        hexadecimal(out, self.process, 16);
+        let hexadecimal = |number: u64, digits: u32| {
+            let places = (0..digits).rev();
+            places.map(move |place| match (number >> (4 * place)).to_le_bytes() {
+                [low, ..] if low & 0xf < 10 => b'0' + (low & 0xf),
+                [low, ..] => b'a' - 10 + (low & 0xf),
+            })
+        };
+        out.extend(hexadecimal(self.process, 16));
         out.push(b'-');
-        hexadecimal(out, self.number, digits(self.number));
-    }
-}
-
-fn hexadecimal(out: &mut Vec<u8>, number: u64, digits: u32) {
-    for place in (0..digits).rev() {
-        let digit = u8::try_from((number >> (4 * place)) & 0xf).unwrap_or(0);
-        out.push(if digit < 10 {
-            b'0' + digit
-        } else {
-            b'a' - 10 + digit
-        });
+        out.extend(hexadecimal(self.number, digits(self.number)));
     }
 }
 
@@ -77,19 +74,48 @@ impl Decision {
     }
 }
 
-/// One request, written before its first row leaves.
+/// Some members of a line that are the same for many requests, as they stand in it; made once and kept by whoever
+/// asks again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Members(Arc<[u8]>);
+
+impl Members {
+    /// Of a session: its number in this process, the client's address, and the client's own word for itself.
+    pub fn session(number: u64, peer: Option<&str>, application_name: Option<&str>) -> Self {
+        Self::of(|line| line::session(line, number, peer, application_name))
+    }
+
+    /// Of who opened the connection (`login`), and whose rows are asked for.
+    pub fn principal(principal: &AuditedPrincipal<'_>) -> Self {
+        Self::of(|line| line::principal(line, principal))
+    }
+
+    /// Of what will be run: the final text's SHA-256 in hexadecimal, the tables it reads (`schema.name`), and its form
+    /// (`sealed`, `open` or `inline`).
+    pub fn query(final_sql_sha256: &str, tables: &[String], form: &'static str) -> Self {
+        Self::of(|line| line::query(line, final_sql_sha256, tables, form))
+    }
+
+    /// What [`Members::bytes`] gave.
+    pub fn from_bytes(bytes: Arc<[u8]>) -> Self {
+        Self(bytes)
+    }
+
+    /// To be kept where this type is not known.
+    pub fn bytes(&self) -> &Arc<[u8]> {
+        &self.0
+    }
+
+    fn of(write: impl FnOnce(&mut Line<'_>)) -> Self {
+        let mut bytes = Vec::new();
+        write(&mut Line::inside(&mut bytes));
+        Self(bytes.into())
+    }
+}
+
+/// Who a request is recorded for.
 #[derive(Debug, Clone)]
-pub struct AuditRecord<'a> {
-    /// Shared with the [`Outcome`].
-    pub request_id: RequestId,
-    /// The session's number in this process.
-    pub session: u64,
-    /// The client's address.
-    pub peer: Option<&'a str>,
-    /// The client's own word for itself.
-    pub application_name: Option<&'a str>,
-    /// What was asked for, if not rows: `explain` or `schema`.
-    pub operation: Option<&'static str>,
+pub struct AuditedPrincipal<'a> {
     /// Who opened the connection.
     pub login: &'a str,
     /// Whose rows.
@@ -100,14 +126,23 @@ pub struct AuditRecord<'a> {
     pub role_sources: Option<&'a BTreeMap<String, BTreeSet<String>>>,
     /// Whether the principal is a superuser.
     pub superuser: bool,
+}
+
+/// One request, written before its first row leaves.
+#[derive(Debug, Clone)]
+pub struct AuditRecord<'a> {
+    /// Shared with the [`Outcome`].
+    pub request_id: RequestId,
+    /// [`Members::session`].
+    pub session: &'a Members,
+    /// [`Members::principal`].
+    pub principal: &'a Members,
+    /// What was asked for, if not rows: `explain` or `schema`.
+    pub operation: Option<&'static str>,
     /// The caller's text, whole; the log cuts what is longer than its bound and keeps length and hash.
     pub sql: &'a str,
-    /// The final text's SHA-256, hexadecimal.
-    pub final_sql_sha256: Option<&'a str>,
-    /// The tables read, `schema.name`.
-    pub tables: &'a [String],
-    /// `sealed`, `open` or `inline`.
-    pub form: Option<&'static str>,
+    /// [`Members::query`], if something will be run.
+    pub query: Option<&'a Members>,
     /// The policy's version.
     pub policy_version: u64,
     /// Allow or refuse.

@@ -24,22 +24,29 @@ fn settings(path: Option<PathBuf>) -> AuditSettings {
     }
 }
 
-fn record(sql: &str) -> AuditRecord<'_> {
-    AuditRecord {
-        request_id: RequestId::next(),
-        session: 7,
-        peer: Some("127.0.0.1:9"),
-        application_name: None,
-        operation: None,
+static SESSION: LazyLock<Members> =
+    LazyLock::new(|| Members::session(7, Some("127.0.0.1:9"), None));
+
+static PRINCIPAL: LazyLock<Members> = LazyLock::new(|| {
+    Members::principal(&AuditedPrincipal {
         login: "n8n",
         user_id: "bob",
         roles: vec!["HR Manager"],
         role_sources: Some(&ROLE_SOURCES),
         superuser: false,
+    })
+});
+
+static QUERY: LazyLock<Members> = LazyLock::new(|| Members::query("ba78", &[], "sealed"));
+
+fn record(sql: &str) -> AuditRecord<'_> {
+    AuditRecord {
+        request_id: RequestId::next(),
+        session: &SESSION,
+        principal: &PRINCIPAL,
+        operation: None,
         sql,
-        final_sql_sha256: Some("ba78"),
-        tables: &[],
-        form: Some("sealed"),
+        query: Some(&QUERY),
         policy_version: 3,
         decision: Decision::Allow,
         reason: None,
@@ -307,8 +314,6 @@ fn more_roles_than_fit_a_line_are_counted() {
     let sources: BTreeMap<_, _> = sources.collect();
     let long = "x".repeat(1_000);
     let longs = vec![long.as_str(); 50];
-    let mut many = record("SELECT 1");
-    many.role_sources = Some(&sources);
     for (names, kept, total) in [
         (
             roles.iter().map(String::as_str).collect::<Vec<_>>(),
@@ -318,7 +323,15 @@ fn more_roles_than_fit_a_line_are_counted() {
         (longs, 16, Some(50)),
         (vec!["HR Manager"; 100], 100, None),
     ] {
-        many.roles = names;
+        let principal = Members::principal(&AuditedPrincipal {
+            login: "n8n",
+            user_id: "bob",
+            roles: names,
+            role_sources: Some(&sources),
+            superuser: false,
+        });
+        let mut many = record("SELECT 1");
+        many.principal = &principal;
         let line = written(&many, false, 100);
         assert!(line.len() < 40_000, "{}", line.len());
         let line: Value = serde_json::from_str(&line).unwrap();
@@ -335,18 +348,23 @@ fn more_roles_than_fit_a_line_are_counted() {
 fn a_line_is_json_whatever_is_in_it() {
     let nasty = "a\"b\\c\u{1}\n\u{2028}é\u{7f}";
     let mut record = record(nasty);
-    record.login = nasty;
-    record.user_id = nasty;
-    record.application_name = Some(nasty);
-    record.roles = vec![nasty, nasty];
-    record.superuser = true;
+    let session = Members::session(7, Some(nasty), Some(nasty));
+    let principal = Members::principal(&AuditedPrincipal {
+        login: nasty,
+        user_id: nasty,
+        roles: vec![nasty, nasty],
+        role_sources: None,
+        superuser: true,
+    });
+    let query = Members::query("ba78", &[nasty.to_owned()], "sealed");
+    record.session = &session;
+    record.principal = &principal;
+    record.query = Some(&query);
     record.reason = Some("slug");
-    let tables = [nasty.to_owned()];
-    record.tables = &tables;
     let line = written(&record, true, 1_000);
     assert_eq!(line.matches('\n').count(), 1);
     let read: Value = serde_json::from_str(&line).unwrap();
-    for name in ["sql", "login", "user_id", "application_name"] {
+    for name in ["sql", "login", "user_id", "application_name", "peer"] {
         assert_eq!(read[name], nasty, "{name}");
     }
     assert_eq!(read["roles"], serde_json::json!([nasty, nasty]));

@@ -9,6 +9,8 @@
 
 mod record;
 
+pub use record::SessionFacts;
+
 use crate::audit::AuditLog;
 pub use crate::audit::{LoginRefused, RequestId};
 use crate::error::{Error, Fault, FaultKind, Reason, Refusal};
@@ -111,17 +113,6 @@ pub enum Asked<'a> {
     },
     /// By the simple protocol: it has no parameters, and numbers in it may become some.
     Simple,
-}
-
-/// The facts about a session that every audit line repeats.
-#[derive(Debug, Clone)]
-pub struct SessionFacts {
-    /// The session's number in this process.
-    pub number: u64,
-    /// The other end's address.
-    pub peer: Box<str>,
-    /// The client's own word for itself.
-    pub application_name: Option<String>,
 }
 
 impl Gateway {

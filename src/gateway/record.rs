@@ -1,12 +1,61 @@
 //! What the gateway writes down about a request: one line before the first row leaves, one when it has ended.
 
-use super::{Decided, Gateway, LoginRefused, RequestId, SessionFacts, Standing};
-use crate::audit::{AuditLog, AuditRecord, Decision, Outcome};
+use super::{Decided, Gateway, LoginRefused, RequestId, Standing};
+use crate::audit::{AuditLog, AuditRecord, AuditedPrincipal, Decision, Members, Outcome};
 use crate::error::Fault;
-use crate::identity::Caller;
-use crate::sql::Form;
+use crate::identity::{Caller, Principal};
+use crate::sql::{Form, Rewrite};
 use crate::upstream::Gate;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The facts about a session that every audit line repeats.
+#[derive(Debug)]
+pub struct SessionFacts {
+    session: Members,
+    /// The principal recorded last.
+    principal: Mutex<Option<(Arc<Principal>, Members)>>,
+}
+
+impl SessionFacts {
+    /// `number`: the session's in this process; `peer`: the other end's address; `application_name`: the client's own word
+    /// for itself.
+    pub fn new(number: u64, peer: &str, application_name: Option<&str>) -> Self {
+        Self {
+            session: Members::session(number, Some(peer), application_name),
+            principal: Mutex::default(),
+        }
+    }
+
+    fn principal(&self, caller: &Caller, standing: Option<&Arc<Standing>>) -> Members {
+        let Some(principal) = standing.map(|standing| standing.principal()) else {
+            return Members::principal(&AuditedPrincipal {
+                login: caller.login(),
+                user_id: caller.user_id(),
+                roles: Vec::new(),
+                role_sources: None,
+                superuser: false,
+            });
+        };
+        let mut kept = self
+            .principal
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match &*kept {
+            Some((known, members)) if Arc::ptr_eq(known, principal) => members.clone(),
+            _ => {
+                let members = Members::principal(&AuditedPrincipal {
+                    login: principal.login(),
+                    user_id: principal.user_id(),
+                    roles: principal.roles().collect(),
+                    role_sources: Some(principal.role_sources()),
+                    superuser: principal.superuser(),
+                });
+                *kept = Some((Arc::clone(principal), members.clone()));
+                members
+            }
+        }
+    }
+}
 
 impl Gateway {
     /// Whether the audit takes the values of parameters.
@@ -25,17 +74,11 @@ impl Gateway {
         parameters: &[Option<String>],
     ) -> Gate<'static> {
         let standing = decided.map(|decided| &decided.standing);
-        let mut record = self.base_record(request_id, facts, caller, text, standing);
+        let principal = facts.principal(caller, standing);
+        let query = decided.map(|decided| recorded(&decided.rewrite));
+        let mut record = self.base_record(request_id, facts, &principal, text, standing);
         record.parameters = parameters;
-        if let Some(Decided { rewrite, .. }) = decided {
-            record.final_sql_sha256 = Some(&rewrite.text_sha256);
-            record.tables = &rewrite.tables;
-            record.form = Some(match rewrite.query.form() {
-                Form::Inline => "inline",
-                Form::Open => "open",
-                Form::Sealed => "sealed",
-            });
-        }
+        record.query = query.as_ref();
         Box::pin(self.parts.audit.record(&record))
     }
 
@@ -48,7 +91,8 @@ impl Gateway {
         text: &str,
         standing: &Arc<Standing>,
     ) -> Gate<'static> {
-        let record = self.base_record(request_id, facts, caller, text, Some(standing));
+        let principal = facts.principal(caller, Some(standing));
+        let record = self.base_record(request_id, facts, &principal, text, Some(standing));
         Box::pin(self.parts.audit.record(&record))
     }
 
@@ -62,7 +106,8 @@ impl Gateway {
         standing: Option<&Arc<Standing>>,
         slug: &'static str,
     ) {
-        let mut record = self.base_record(request_id, facts, caller, text, standing);
+        let principal = facts.principal(caller, standing);
+        let mut record = self.base_record(request_id, facts, &principal, text, standing);
         record.decision = Decision::Refuse;
         record.reason = Some(slug);
         // Nothing was answered, so a line that cannot be written changes nothing for the caller.
@@ -85,7 +130,8 @@ impl Gateway {
         standing: Option<&Arc<Standing>>,
         slug: Option<&'static str>,
     ) -> Result<(), Fault> {
-        let mut record = self.base_record(request_id, facts, caller, text, standing);
+        let principal = facts.principal(caller, standing);
+        let mut record = self.base_record(request_id, facts, &principal, text, standing);
         record.operation = Some(operation);
         if slug.is_some() {
             record.decision = Decision::Refuse;
@@ -98,26 +144,17 @@ impl Gateway {
         &self,
         request_id: RequestId,
         facts: &'a SessionFacts,
-        caller: &'a Caller,
+        principal: &'a Members,
         text: &'a str,
-        standing: Option<&'a Arc<Standing>>,
+        standing: Option<&Arc<Standing>>,
     ) -> AuditRecord<'a> {
-        let principal = standing.map(|standing| standing.principal());
         AuditRecord {
             request_id,
-            session: facts.number,
-            peer: Some(&facts.peer),
-            application_name: facts.application_name.as_deref(),
+            session: &facts.session,
+            principal,
             operation: None,
-            login: principal.map_or(caller.login(), |p| p.login()),
-            user_id: principal.map_or(caller.user_id(), |p| p.user_id()),
-            roles: principal.map_or_else(Vec::new, |p| p.roles().collect()),
-            role_sources: principal.map(|p| p.role_sources()),
-            superuser: principal.is_some_and(|p| p.superuser()),
             sql: text,
-            final_sql_sha256: None,
-            tables: &[],
-            form: None,
+            query: None,
             policy_version: standing.map_or(0, |standing| standing.policy_number()),
             decision: Decision::Allow,
             reason: None,
@@ -143,4 +180,18 @@ impl Gateway {
         }
         self.parts.audit.outcome(request_id, &outcome);
     }
+}
+
+/// What the audit says of a query, made at its first request.
+fn recorded(rewrite: &Rewrite) -> Members {
+    let bytes = rewrite.recorded.get_or_init(|| {
+        let form = match rewrite.query.form() {
+            Form::Inline => "inline",
+            Form::Open => "open",
+            Form::Sealed => "sealed",
+        };
+        let members = Members::query(&rewrite.text_sha256, &rewrite.tables, form);
+        Arc::clone(members.bytes())
+    });
+    Members::from_bytes(Arc::clone(bytes))
 }

@@ -39,11 +39,11 @@ pub(super) async fn enter(
         id,
         caller: identified.caller,
         // There is no session: its number is 0.
-        facts: SessionFacts {
-            number: 0,
-            peer: peer.address.to_string().into(),
-            application_name: client_name(headers),
-        },
+        facts: SessionFacts::new(
+            0,
+            &peer.address.to_string(),
+            client_name(headers).as_deref(),
+        ),
     })
 }
 

@@ -236,7 +236,7 @@ impl Session {
         };
         let decided = self.decide(text, asked, RequestId::next()).await?;
         self.portal_number += 1;
-        let name = format!("p{}", self.portal_number);
+        let name = ["p", itoa::Buffer::new().format(self.portal_number)].concat();
         let query = &decided.rewrite.query;
         // The rights may have changed since Parse, and with them what the text takes.
         if query.parameters() != binding.parameter_count {

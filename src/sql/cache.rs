@@ -8,8 +8,8 @@ use crate::policy::{Grants, GrantsFingerprint};
 use equivalent::Equivalent;
 use moka::sync::Cache;
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// A verified query, and how often it was asked for.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct Rewrite {
     pub tables: Vec<String>,
     /// The parameter types it was admitted with.
     pub types: Arc<[u32]>,
+    /// For the audit: what it writes of the above, in a form of its own, kept here because it stays the same.
+    pub recorded: OnceLock<Arc<[u8]>>,
     uses: AtomicU64,
 }
 
@@ -33,6 +35,7 @@ impl Rewrite {
             tables: query.relations().iter().map(ToString::to_string).collect(),
             query,
             types: types.into(),
+            recorded: OnceLock::new(),
             uses: AtomicU64::new(0),
         }
     }

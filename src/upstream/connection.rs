@@ -60,6 +60,8 @@ pub struct Connection {
     pub(super) broken: bool,
     /// The principal in force in the open transaction.
     pub(super) principal: Option<Arc<PrincipalSettings>>,
+    /// The principal told last, and the messages that tell it.
+    pub(super) told: Option<(Arc<PrincipalSettings>, Box<[u8]>)>,
     /// The settings in force in the open transaction that are not the connection's own.
     pub(super) settings: Vec<(Setting, String)>,
     /// The relay's alarm clock, kept set between relays: to set one costs more than to look at it too early now
@@ -93,6 +95,7 @@ impl Connection {
             dirty: false,
             broken: false,
             principal: None,
+            told: None,
             settings: Vec::new(),
             alarm: None,
         })

@@ -65,7 +65,10 @@ impl Binding {
 }
 
 pub(super) fn statement_name(number: Option<u32>) -> String {
-    number.map_or_else(String::new, |number| format!("s{number}"))
+    // Without the machinery of formatting: it is done for each request.
+    number.map_or_else(String::new, |number| {
+        ["s", itoa::Buffer::new().format(number)].concat()
+    })
 }
 
 pub(super) fn put(result: std::io::Result<()>) -> Result<(), Fault> {

@@ -67,9 +67,19 @@ impl Connection {
             script.steps.push_back(Step::OwnParse { principal: true });
             self.principal_prepared = true;
         }
-        self.bind_texts(PRINCIPAL_STATEMENT, &principal.parameters().map(Some))?;
+        match &self.told {
+            Some((told, messages)) if Arc::ptr_eq(told, principal) => {
+                self.outbound.extend_from_slice(messages);
+            }
+            _ => {
+                let start = self.outbound.len();
+                self.bind_texts(PRINCIPAL_STATEMENT, &principal.parameters().map(Some))?;
+                put(frontend::execute("", 0, &mut self.outbound))?;
+                let messages = self.outbound.get(start..).unwrap_or_default();
+                self.told = Some((Arc::clone(principal), messages.into()));
+            }
+        }
         script.steps.push_back(Step::Bind { forward: false });
-        put(frontend::execute("", 0, &mut self.outbound))?;
         script.steps.push_back(Step::Principal);
         self.dirty = true;
         self.principal = Some(Arc::clone(principal));

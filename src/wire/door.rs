@@ -368,11 +368,11 @@ impl Door {
                 })
             })?;
         }
-        let facts = SessionFacts {
-            number: self.sessions.fetch_add(1, Ordering::Relaxed),
-            peer: peer.to_string().into(),
-            application_name: opening.application_name,
-        };
+        let facts = SessionFacts::new(
+            self.sessions.fetch_add(1, Ordering::Relaxed),
+            &peer.to_string(),
+            opening.application_name.as_deref(),
+        );
         Ok((caller, settings, facts))
     }
 
