@@ -3,7 +3,7 @@
 //! Everything here runs with an empty `search_path`, as the installed views are read, so that an
 //! unqualified name means `pg_catalog` and nothing else.
 
-use crate::policy::{ColumnType, GrantedColumn, RelationName, Server, TypeKind};
+use crate::policy::{ColumnType, GrantedColumn, Origin, RelationName, Server, TypeKind};
 use std::collections::{HashMap, HashSet};
 use tokio_postgres::{Client, Error};
 
@@ -39,6 +39,24 @@ impl Relation {
     /// Reading a column of it runs no code: not a view, not a foreign table.
     pub(super) fn stored(&self) -> bool {
         matches!(self.kind.as_str(), "r" | "p" | "m")
+    }
+
+    /// Its columns that are columns of `table` too, of the same name and type.
+    pub(super) fn origins(&self, table: &Relation) -> Vec<Origin> {
+        let in_table = |column: &Column| {
+            let same = |other: &&Column| other.name == column.name && other.type_ == column.type_;
+            table.columns.iter().find(same).map(|other| other.number)
+        };
+        let columns = self.columns.iter();
+        columns
+            .filter_map(|column| {
+                Some(Origin {
+                    name: column.name.clone(),
+                    read: (self.oid, column.number),
+                    table: (table.oid, in_table(column)?),
+                })
+            })
+            .collect()
     }
 
     /// For a superuser, from whom no row is hidden: nothing can be told of one.

@@ -368,6 +368,7 @@ pub(super) fn policy_view(
         columns,
         primary_key: primary_key.to_vec(),
         source,
+        origins: Vec::new(),
         whole,
     }
 }

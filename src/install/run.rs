@@ -112,14 +112,16 @@ async fn inline_policy(views: &[PermissionView], client: &Client) -> Result<Poli
         let source = ViewSource::Inline(Box::new(facts.body.clone()));
         let table = introspection.relations.by_name(view.relation());
         let computed = compose::computed(view, &facts.body);
-        policy_view(
+        let mut made = policy_view(
             view,
             &facts.columns,
             &computed,
             &facts.primary_key,
             table,
             source,
-        )
+        );
+        made.origins = table.map_or_else(Vec::new, |table| table.origins(table));
+        made
     });
     Ok(Policy::new(views.collect(), catalog::server(client).await?))
 }
@@ -138,7 +140,9 @@ async fn installed_policy(
         let text = format!("{}\n  hint: Run `rowgate apply`.", what.join("\n"));
         return Err(InstallError::Drift(text));
     }
-    let names: HashSet<_> = views.iter().map(|view| view.relation().clone()).collect();
+    let names = views.iter().map(|view| view.relation());
+    let names = names.chain(state.views.iter().map(|view| &view.name));
+    let names: HashSet<_> = names.cloned().collect();
     let relations = Relations::read(client, &HashSet::new(), &names).await?;
     let mut loaded = Vec::new();
     for view in views {
@@ -158,7 +162,12 @@ async fn installed_policy(
             .map(|mark| (mark.computed.clone(), mark.primary_key.clone()))
             .unwrap_or_default();
         let table = relations.by_name(relation);
+        let read = source.reads();
         let mut made = policy_view(view, &sealed.columns, &computed, &key, table, source);
+        let read = read.iter().filter_map(|name| relations.by_name(name));
+        made.origins = table.map_or_else(Vec::new, |table| {
+            read.flat_map(|read| read.origins(table)).collect()
+        });
         // As installed, not as the table is by now: a column added since is not in the view.
         if let (Some(whole), Some(all)) = (&mut made.whole, state.view(ALL, relation)) {
             whole

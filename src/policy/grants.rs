@@ -3,7 +3,9 @@
 //! Grants hold no user id and no role: two principals with the same grants share every rewrite. What
 //! differs between them travels beside the query as settings or parameters.
 
+use super::origins::Origins;
 use std::fmt;
+use std::sync::Arc;
 
 /// A schema-qualified relation name, already folded as PostgreSQL folds it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -196,6 +198,7 @@ pub struct GrantsFingerprint(pub [u8; 16]);
 pub struct Grants {
     tables: Vec<GrantedTable>,
     descriptions: Vec<Description>,
+    origins: Arc<Origins>,
     search_path: Vec<String>,
     extra_functions: Vec<String>,
     vectors: Option<String>,
@@ -215,6 +218,7 @@ impl Grants {
         Self {
             tables,
             descriptions: Vec::new(),
+            origins: Arc::default(),
             search_path,
             extra_functions,
             vectors: None,
@@ -237,6 +241,7 @@ impl Grants {
         let Self {
             tables,
             descriptions,
+            origins,
             search_path,
             extra_functions,
             server_version,
@@ -245,7 +250,7 @@ impl Grants {
         } = &self;
         // `Debug` of plain data is a faithful, unambiguous rendering: strings are quoted and escaped.
         let digest = Sha256::digest(format!(
-            "{tables:?}{descriptions:?}{search_path:?}{extra_functions:?}{server_version}{vectors:?}"
+            "{tables:?}{descriptions:?}{origins:?}{search_path:?}{extra_functions:?}{server_version}{vectors:?}"
         ));
         self.fingerprint = GrantsFingerprint(digest.first_chunk().copied().unwrap_or_default());
         self
@@ -284,6 +289,18 @@ impl Grants {
         };
         self.descriptions = descriptions.into_iter().filter(granted).collect();
         self.fingerprinted()
+    }
+
+    /// The same with what is told of where columns of answers come from.
+    #[must_use]
+    pub fn from_origins(mut self, origins: Origins) -> Self {
+        self.origins = Arc::new(origins);
+        self.fingerprinted()
+    }
+
+    /// Where columns of answers come from.
+    pub fn origins(&self) -> &Arc<Origins> {
+        &self.origins
     }
 
     /// What granted tables and their columns are for.

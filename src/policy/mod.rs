@@ -7,6 +7,7 @@ mod grants;
 mod header;
 mod near;
 pub(crate) mod objects;
+mod origins;
 mod profile;
 mod settings;
 mod snapshot;
@@ -21,6 +22,8 @@ pub use grants::{
     PrincipalField, RelationName, Server, ShadowSource, TypeKind, quote_identifier,
 };
 pub(crate) use objects::TOO_MANY;
+pub(crate) use origins::Origin;
+pub use origins::{ColumnNumber, Origins};
 pub use profile::profile;
 pub(crate) use settings::array_literal;
 pub use settings::{PrincipalSettings, SET_PRINCIPAL};

@@ -3,8 +3,8 @@
 use super::compose::{self, BodyFacts};
 use crate::identity::Principal;
 use crate::policy::{
-    ColumnType, Description, GrantedColumn, GrantedTable, Grants, InlineBody, PermissionView,
-    RelationName, Server, ShadowSource, identifier,
+    ColumnNumber, ColumnType, Description, GrantedColumn, GrantedTable, Grants, InlineBody, Origin,
+    PermissionView, RelationName, Server, ShadowSource, identifier,
 };
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeSet, HashMap};
@@ -58,6 +58,22 @@ pub(crate) enum ViewSource {
     Inline(Box<BodyFacts>),
 }
 
+impl ViewSource {
+    /// The installed views among what shadows may read.
+    pub(crate) fn reads(&self) -> Vec<RelationName> {
+        match self {
+            ViewSource::Installed { sealed, open, all } => {
+                let all = all.iter().cloned();
+                [sealed.clone(), open.clone()]
+                    .into_iter()
+                    .chain(all)
+                    .collect()
+            }
+            ViewSource::Inline(_) => Vec::new(),
+        }
+    }
+}
+
 /// What a superuser sees of a table: its own columns.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct WholeTable {
@@ -91,6 +107,8 @@ pub struct PolicyView {
     /// The table's primary key if the view shows all of it, else empty.
     pub primary_key: Vec<String>,
     pub(crate) source: ViewSource,
+    /// Every column of every relation that its shadows may read.
+    pub(crate) origins: Vec<Origin>,
     /// `None`: the superuser flag changes nothing, or the table does not exist as such.
     pub(crate) whole: Option<WholeTable>,
 }
@@ -158,6 +176,19 @@ impl PolicyView {
             }),
         };
         self.table(whole.columns.clone(), &whole.primary_key, source)
+    }
+
+    /// Where the columns come from that `grants` has.
+    fn origins_in(&self, grants: &Grants) -> impl Iterator<Item = (ColumnNumber, ColumnNumber)> {
+        let RelationName { schema, name } = self.relation();
+        let columns = grants
+            .table(Some(schema), name)
+            .map_or(&[][..], |table| table.columns.as_slice());
+        let granted = |origin: &&Origin| columns.iter().any(|c| c.name == origin.name);
+        self.origins
+            .iter()
+            .filter(granted)
+            .map(|origin| (origin.read, origin.table))
     }
 
     /// Of the table and of every column, whoever may see it.
@@ -315,6 +346,9 @@ fn grants(tables: Vec<GrantedTable>, views: &[PolicyView], server: &Server) -> G
     let grants = Grants::new(tables, vec!["public".to_owned()], Vec::new());
     let descriptions = views.iter().flat_map(PolicyView::descriptions);
     let grants = grants.described(descriptions.collect());
+    let origins = views.iter().flat_map(|view| view.origins_in(&grants));
+    let origins = origins.collect();
+    let grants = grants.from_origins(origins);
     let grants = grants.on_server(server.version);
     match &server.vectors {
         Some(schema) => grants.with_vectors(schema),

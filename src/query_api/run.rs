@@ -281,7 +281,7 @@ fn put_together(
     lease.become_principal(script, settings, &[])?;
     let name = lease.prepare(script, &rewrite.query, &types, rewrite.comes_again())?;
     lease.bind(script, "", name, &rewrite.query, settings, binding, false)?;
-    lease.describe_portal(script, "")?;
+    lease.describe_portal(script, "", &rewrite.query)?;
     lease.execute(script, "", 0, request)?;
     lease.sync(script);
     Ok(())

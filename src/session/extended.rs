@@ -315,8 +315,8 @@ impl Session {
     fn try_describe_portal(&mut self, name: &str) -> Result<(), Stop> {
         let portal = self.portals.get(name).ok_or_else(|| no_portal(name))?;
         match (&portal.query, &mut self.lease) {
-            (Some((name, _)), Some(lease)) => {
-                lease.describe_portal(&mut self.script, name)?;
+            (Some((name, decided)), Some(lease)) => {
+                lease.describe_portal(&mut self.script, name, &decided.rewrite.query)?;
             }
             _ => {
                 let prepared = Arc::clone(&portal.prepared);

@@ -89,7 +89,7 @@ impl Session {
         let name = lease.prepare(script, query, &decided.rewrite.types, keep)?;
         let binding = Binding::of_integers(&decided.values);
         lease.bind(script, "", name, query, settings, &binding, false)?;
-        lease.describe_portal(script, "")?;
+        lease.describe_portal(script, "", query)?;
         lease.execute(script, "", 0, request)?;
         Ok(Some(decided.rewrite))
     }

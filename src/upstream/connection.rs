@@ -354,18 +354,25 @@ impl Connection {
         ))?;
         script.steps.push_back(Step::DescribeStatement {
             hidden: query.principal_parameters().len(),
+            origins: Arc::clone(query.origins()),
         });
         self.dirty = true;
         Ok(())
     }
 
-    /// Asks what a portal gives.
+    /// Asks what a portal of `query` gives.
     ///
     /// # Errors
     /// [`FaultKind::Internal`] when a message cannot be put together.
-    pub fn describe_portal(&mut self, script: &mut Script, portal: &str) -> Result<(), Fault> {
+    pub fn describe_portal(
+        &mut self,
+        script: &mut Script,
+        portal: &str,
+        query: &VerifiedQuery,
+    ) -> Result<(), Fault> {
         put(frontend::describe(b'P', portal, &mut self.outbound))?;
-        script.steps.push_back(Step::Describe);
+        let origins = Arc::clone(query.origins());
+        script.steps.push_back(Step::Describe(origins));
         self.dirty = true;
         Ok(())
     }

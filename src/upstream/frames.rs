@@ -5,6 +5,7 @@ use super::errors::UpstreamError;
 use super::relay::{Downstream, Failure, OUT_BYTES_HIGH, Relay, Taken};
 use super::script::Step;
 use crate::error::{Fault, FaultKind, Reason, Refusal};
+use crate::policy::Origins;
 use bytes::Buf;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -62,11 +63,6 @@ impl<D: Downstream> Relay<'_, '_, D> {
                     return None;
                 }
                 return self.take_row(request, total, whole);
-            }
-            (b'T', Some(Step::Describe | Step::DescribeStatement { .. })) if !whole => {
-                self.pass_on(total);
-                self.script.steps.pop_front();
-                return None;
             }
             _ => {}
         }
@@ -180,11 +176,18 @@ impl<D: Downstream> Relay<'_, '_, D> {
                 self.connection.inbound.advance(total)
             }
             (Step::Bind { forward }, b'2') => self.forward_if(forward, total),
-            (Step::DescribeStatement { hidden }, b't') => {
+            (Step::DescribeStatement { hidden, origins }, b't') => {
                 self.take_parameters(hidden, total);
-                self.script.steps.push_front(Step::Describe);
+                self.script.steps.push_front(Step::Describe(origins));
             }
-            (Step::Describe, b'T' | b'n') => self.forward(total),
+            (Step::Describe(_), b'n') => self.forward(total),
+            (Step::Describe(origins), b'T') => {
+                let frame = self.connection.inbound.get_mut(..total);
+                if frame.and_then(|frame| tell(frame, &origins)).is_none() {
+                    return Some(lost("a description that cannot be read"));
+                }
+                self.forward(total);
+            }
             (Step::Rows { request }, b'C' | b's' | b'I') => {
                 if let Some(request) = self.script.requests.get_mut(request) {
                     request.complete = !self.mute;
@@ -279,7 +282,7 @@ impl<D: Downstream> Relay<'_, '_, D> {
                 Step::Local(_)
                 | Step::Bind { .. }
                 | Step::DescribeStatement { .. }
-                | Step::Describe
+                | Step::Describe(_)
                 | Step::Rows { .. }
                 | Step::Principal
                 | Step::Setting => {}
@@ -287,6 +290,25 @@ impl<D: Downstream> Relay<'_, '_, D> {
         }
         None
     }
+}
+
+/// Puts what may be told of each column's origin into a RowDescription, in place: the table and column that PostgreSQL
+/// names are a view's that the caller knows nothing of. `None` = it is not one.
+fn tell(frame: &mut [u8], origins: &Origins) -> Option<()> {
+    let (head, mut rest) = frame.split_at_mut_checked(7)?;
+    let columns = u16::from_be_bytes(head.get(5..7)?.try_into().ok()?);
+    for _ in 0..columns {
+        let name = rest.iter().position(|byte| *byte == 0)?;
+        // Table, column, type, its length, its modifier, format: 18 bytes behind the name (manual, section 55.7).
+        let (field, behind) = rest.get_mut(name + 1..)?.split_at_mut_checked(18)?;
+        let table = u32::from_be_bytes(field.get(..4)?.try_into().ok()?);
+        let column = i16::from_be_bytes(field.get(4..6)?.try_into().ok()?);
+        let (table, column) = origins.told((table, column));
+        field.get_mut(..4)?.copy_from_slice(&table.to_be_bytes());
+        field.get_mut(4..6)?.copy_from_slice(&column.to_be_bytes());
+        rest = behind;
+    }
+    rest.is_empty().then_some(())
 }
 
 fn internal(error: &UpstreamError) -> Failure {
@@ -313,4 +335,44 @@ fn header(buffer: &[u8]) -> Option<(u8, Option<usize>)> {
         .ok()
         .filter(|length| *length >= 4);
     Some((*tag, length.map(|length| length + 1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tell;
+    use crate::policy::Origins;
+
+    fn description(columns: &[(&str, u32, i16)]) -> Vec<u8> {
+        let mut body = Vec::from(u16::try_from(columns.len()).unwrap().to_be_bytes());
+        for (name, table, column) in columns {
+            body.extend_from_slice(name.as_bytes());
+            body.push(0);
+            body.extend_from_slice(&table.to_be_bytes());
+            body.extend_from_slice(&column.to_be_bytes());
+            body.extend_from_slice(&[0, 0, 0, 20, 0, 8, 255, 255, 255, 255, 0, 1]);
+        }
+        let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
+        [&b"T"[..], &length, &body].concat()
+    }
+
+    #[test]
+    fn a_column_comes_from_the_granted_table_or_from_nowhere() {
+        let origins: Origins = [((900, 2), (100, 7))].into_iter().collect();
+        let mut frame = description(&[("a", 900, 2), ("", 900, 3), ("b", 1259, 2), ("c", 0, 0)]);
+        assert_eq!(tell(&mut frame, &origins), Some(()));
+        let told = description(&[("a", 100, 7), ("", 0, 0), ("b", 0, 0), ("c", 0, 0)]);
+        assert_eq!(frame, told);
+        assert_eq!(tell(&mut description(&[]), &origins), Some(()));
+    }
+
+    #[test]
+    fn what_is_no_description_is_not_passed_on() {
+        let whole = description(&[("a", 900, 2), ("b", 900, 3)]);
+        for length in 0..whole.len() {
+            let mut cut = whole[..length].to_vec();
+            assert_eq!(tell(&mut cut, &Origins::default()), None, "{length}");
+        }
+        let mut longer = [whole, vec![0]].concat();
+        assert_eq!(tell(&mut longer, &Origins::default()), None);
+    }
 }

@@ -1,6 +1,7 @@
 //! What is expected back from the database for what was sent, in order, and what to do with each answer.
 
 use super::command::Setting;
+use crate::policy::Origins;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -27,9 +28,12 @@ pub(super) enum Step {
     /// BindComplete, passed on or swallowed.
     Bind { forward: bool },
     /// ParameterDescription (without the last `hidden` ones) and RowDescription or NoData.
-    DescribeStatement { hidden: usize },
-    /// RowDescription or NoData.
-    Describe,
+    DescribeStatement {
+        hidden: usize,
+        origins: Arc<Origins>,
+    },
+    /// RowDescription, where a column's table is told as these say, or NoData.
+    Describe(Arc<Origins>),
     /// Everything Execute yields, passed on; counted for the request at this index.
     Rows { request: usize },
     /// The principal's settings: everything swallowed; an error is our fault.

@@ -233,10 +233,14 @@ impl Tapped {
         Self { client, received }
     }
 
-    /// What was received since the last call, as text, in lower case.
+    /// What was received since the last call.
+    pub fn bytes(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.received.lock().unwrap())
+    }
+
+    /// The same as text, in lower case.
     pub fn received(&self) -> String {
-        let bytes = std::mem::take(&mut *self.received.lock().unwrap());
-        String::from_utf8_lossy(&bytes).to_lowercase()
+        String::from_utf8_lossy(&self.bytes()).to_lowercase()
     }
 }
 

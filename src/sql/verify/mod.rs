@@ -19,7 +19,7 @@ mod walk;
 use super::pg::{self, canonical};
 use super::{Form, ShadowedQuery};
 use crate::error::{Reason, Refusal};
-use crate::policy::{Grants, PrincipalField, RelationName};
+use crate::policy::{Grants, Origins, PrincipalField, RelationName};
 use pg_query::NodeEnum;
 use pg_query::protobuf::SelectStmt;
 use std::sync::Arc;
@@ -38,6 +38,7 @@ pub struct VerifiedQuery {
     form: Form,
     form_reason: String,
     clock_words: bool,
+    origins: Arc<Origins>,
 }
 
 impl VerifiedQuery {
@@ -49,6 +50,11 @@ impl VerifiedQuery {
     /// The tables it reads.
     pub fn relations(&self) -> &[RelationName] {
         &self.relations
+    }
+
+    /// What the caller is told of where columns come from.
+    pub fn origins(&self) -> &Arc<Origins> {
+        &self.origins
     }
 
     /// How many parameters the caller binds.
@@ -154,7 +160,7 @@ pub(super) fn same_but_numbers(callers: &str, template: &str, numbers: &[(&str, 
 /// The first thing found that is not allowed, or `ParsersDisagree` if the shadows are not as announced.
 pub(super) fn verify(query: ShadowedQuery, grants: &Grants) -> Result<VerifiedQuery, Refusal> {
     let (clock_words, ()) = read(&query, grants, |_| ())?;
-    Ok(seal(query, clock_words))
+    Ok(seal(query, clock_words, grants))
 }
 
 /// As [`verify`], if `proof` holds of the very tree that was read; else what `sealed` makes of why not takes its place,
@@ -170,11 +176,11 @@ pub(super) fn verify_open(
 ) -> Result<VerifiedQuery, Refusal> {
     let (clock_words, proved) = read(&open, grants, proof)?;
     let Err(why) = proved else {
-        return Ok(seal(open, clock_words));
+        return Ok(seal(open, clock_words, grants));
     };
     let sealed = sealed(&why);
     shadows::exchanged(&open, &sealed, grants)?;
-    Ok(seal(sealed, clock_words))
+    Ok(seal(sealed, clock_words, grants))
 }
 
 /// Parses and checks the final text, then lets `then` look at the tree. Also says whether it has clock words.
@@ -198,7 +204,7 @@ fn read<T: Send>(
     })
 }
 
-fn seal(query: ShadowedQuery, clock_words: bool) -> VerifiedQuery {
+fn seal(query: ShadowedQuery, clock_words: bool, grants: &Grants) -> VerifiedQuery {
     let ShadowedQuery {
         text,
         shadows: _,
@@ -216,6 +222,7 @@ fn seal(query: ShadowedQuery, clock_words: bool) -> VerifiedQuery {
         form,
         form_reason,
         clock_words,
+        origins: Arc::clone(grants.origins()),
     }
 }
 
