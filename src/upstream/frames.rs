@@ -56,15 +56,12 @@ impl<D: Downstream> Relay<'_, '_, D> {
             return Some(lost("a frame of impossible length"));
         };
         let whole = self.connection.inbound.len() >= total;
-        match (tag, self.script.steps.front()) {
-            (b'D', Some(Step::Rows { request })) => {
-                let request = *request;
-                if !self.mute && self.take_rows(request) {
-                    return None;
-                }
-                return self.take_row(request, total, whole);
+        if let (b'D', Some(Step::Rows { request })) = (tag, self.script.steps.front()) {
+            let request = *request;
+            if !self.mute && self.take_rows(request) {
+                return None;
             }
-            _ => {}
+            return self.take_row(request, total, whole);
         }
         if !whole {
             if total > WHOLE_FRAME_BYTES_MAX {
