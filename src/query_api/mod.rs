@@ -21,6 +21,8 @@ mod value;
 use crate::gateway::Gateway;
 use crate::http::Waiting;
 use axum::Router;
+use axum::http::header;
+use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -37,6 +39,14 @@ pub struct Parts {
     pub json_bytes_max: u64,
     /// Most requests at once, those whose client has just left included.
     pub requests_max: usize,
+}
+
+/// The routes below, in OpenAPI 3.1; `tests/http/openapi.rs` holds it against them.
+const OPENAPI: &str = include_str!("openapi.json");
+
+/// Nobody's secret, so nobody is asked who they are.
+async fn openapi() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], OPENAPI)
 }
 
 struct Door {
@@ -56,5 +66,6 @@ pub fn routes(parts: Parts) -> Router {
         .route("/v1/query", post(query::query))
         .route("/v1/schema", get(tell::schema))
         .route("/v1/explain", post(tell::explain))
+        .route("/v1/openapi.json", get(openapi))
         .with_state(door)
 }

@@ -19,6 +19,7 @@
 
 mod gate;
 mod hostile;
+mod openapi;
 mod ops;
 mod query;
 mod stream;
