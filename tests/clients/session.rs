@@ -1,0 +1,285 @@
+//! One client's session: who it runs as, what it is expected to see, and how what it printed is judged.
+
+use crate::relay::Relay;
+use crate::support::{self, Gate};
+use rowgate::config::Enforcement;
+use rowgate::demo::{PASSWORD, SCHEMA, Setup};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{LazyLock, OnceLock};
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+
+/// What every client shows; a client that leaves one out fails. `tests/clients/README.md` says what each means.
+const CHECKS: &[&str] = &[
+    "tables",
+    "describe",
+    "sum",
+    "parameter",
+    "cursor",
+    "error",
+    "transaction",
+    "hidden",
+];
+
+/// Longest that one client may run as one user.
+const RUN_MAX: Duration = Duration::from_secs(120);
+
+/// A user, and what follows from who that is. The values stand in fixtures/data.sql and fixture.sql.
+pub(crate) struct User {
+    pub(crate) name: &'static str,
+    pub(crate) tables: &'static str,
+    pub(crate) sum: &'static str,
+    /// Of department Sales; empty: NULL.
+    pub(crate) sum_of_sales: &'static str,
+    pub(crate) readings: u32,
+    /// What must not be in any byte that the gate sends.
+    forbidden: &'static [&'static str],
+}
+
+pub(crate) const USERS: &[User] = &[
+    User {
+        name: "bob",
+        tables: "customers,departments,employees,invoices,permissions,readings,transactions,user_roles",
+        sum: "1300.00",
+        sum_of_sales: "",
+        readings: 10_000,
+        forbidden: &["canary", "sales_targets", "quota"],
+    },
+    User {
+        name: "anne",
+        tables: "customers,departments,employees,invoices,permissions,readings,sales_targets,transactions,user_roles",
+        sum: "3900.00",
+        sum_of_sales: "2600.00",
+        readings: 12_000,
+        forbidden: &["canary"],
+    },
+];
+
+/// The visible columns of `invoices`, in their order.
+pub(crate) const COLUMNS: &str = "id,amount,date,department,customer_id,note";
+
+/// The tests share one gate, which lives in a runtime that outlives each of them.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+static GATE: OnceLock<Gate> = OnceLock::new();
+
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The example with hidden objects of every kind, and two tables of these tests.
+pub(crate) fn gate() -> &'static Gate {
+    GATE.get_or_init(|| {
+        let here = root().join("tests/clients");
+        let views = tempfile::tempdir().unwrap().keep();
+        for folder in [root().join("views"), here.join("views")] {
+            for file in std::fs::read_dir(folder).unwrap() {
+                let file = file.unwrap().path();
+                if file.is_file() {
+                    std::fs::copy(&file, views.join(file.file_name().unwrap())).unwrap();
+                }
+            }
+        }
+        let listen = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut setup = Setup::example("clients", listen, Enforcement::Barrier);
+        assert_eq!(setup.sql[0], SCHEMA);
+        setup.views = Some(views.clone());
+        setup
+            .sql
+            .push(include_str!("../catalog/hidden.sql").to_owned());
+        setup.sql.push(include_str!("fixture.sql").to_owned());
+        setup.configuration = format!(
+            "\n[[providers]]\nkind = \"file\"\npath = {:?}\n",
+            here.join("permissions.json")
+        );
+        let gate = block_on(support::gate_with(setup, |_| {}));
+        std::fs::remove_dir_all(views).unwrap();
+        gate
+    })
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Known {
+    #[serde(default)]
+    gap: Vec<Gap>,
+}
+
+/// What a client cannot do yet: known.toml.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Gap {
+    client: String,
+    checks: Vec<String>,
+    why: String,
+}
+
+/// The checks of a client that are known to fail, each with the reason.
+fn gaps(client: &str) -> Vec<(String, String)> {
+    let known: Known = toml::from_str(include_str!("known.toml")).unwrap();
+    let of_client = known.gap.into_iter().filter(|gap| gap.client == client);
+    of_client
+        .flat_map(|gap| {
+            gap.checks
+                .into_iter()
+                .map(move |check| (check, gap.why.clone()))
+        })
+        .collect()
+}
+
+/// Runs what `go` makes for a port and a user, as Bob and as Anne, and fails with everything that is wrong.
+pub(crate) fn as_each_user(name: &str, go: impl Fn(u16, &User) -> String) {
+    let gaps = gaps(name);
+    let mut wrong = Vec::new();
+    let mut summary = Vec::new();
+    for user in USERS {
+        let relay = block_on(Relay::start(gate().address));
+        let started = Instant::now();
+        let printed = go(relay.address.port(), user);
+        let took = started.elapsed().as_millis();
+        let outcome = judge(&printed, &gaps);
+        let seen = relay.seen(user.forbidden);
+        let seen = seen
+            .into_iter()
+            .map(|word| format!("not ok canary: {word}"));
+        let problems = outcome.wrong.into_iter().chain(seen);
+        wrong.extend(problems.map(|line| format!("{}: {line}", user.name)));
+        let passed = outcome.passed;
+        summary.push(format!("{} {passed} checks in {took} ms", user.name));
+        for known in outcome.known {
+            summary.push(format!("KNOWN GAP {known}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{name}:\n{}", wrong.join("\n"));
+    println!("{name}: {}", summary.join(", "));
+}
+
+/// The runtime of the gate, for clients that are Rust libraries.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    RUNTIME.block_on(future)
+}
+
+#[derive(Default)]
+struct Outcome {
+    passed: usize,
+    known: Vec<String>,
+    wrong: Vec<String>,
+}
+
+/// What a client printed: a check that failed, one that is missing and a bad end are wrong, unless known.
+fn judge(printed: &str, gaps: &[(String, String)]) -> Outcome {
+    let mut outcome = Outcome::default();
+    let mut told = Vec::new();
+    for line in printed.lines().filter(|line| !line.trim().is_empty()) {
+        if let Some(check) = line.strip_prefix("ok ") {
+            told.push(check);
+            outcome.passed += 1;
+            continue;
+        }
+        let rest = line.strip_prefix("not ok ").unwrap_or(line);
+        let check = rest.split(':').next().unwrap_or(rest);
+        told.push(check);
+        match gaps.iter().find(|(known, _)| known == check) {
+            Some((_, why)) => outcome.known.push(format!("{check} ({why})")),
+            None => outcome.wrong.push(line.to_owned()),
+        }
+    }
+    for check in CHECKS.iter().filter(|check| !told.contains(check)) {
+        match gaps.iter().find(|(known, _)| known == check) {
+            Some((_, why)) => outcome.known.push(format!("{check} ({why})")),
+            None => {
+                let missing = format!("not ok {check}: the client says nothing of it");
+                outcome.wrong.push(missing);
+            }
+        }
+    }
+    outcome
+}
+
+/// A client program to its end; its standard output, with what went wrong at the end of it.
+pub(crate) fn run(mut command: Command, port: u16, user: &User) -> String {
+    command
+        .current_dir(root())
+        .env("PGHOST", "127.0.0.1")
+        .env("PGPORT", port.to_string())
+        .env("PGUSER", user.name)
+        .env("PGPASSWORD", PASSWORD)
+        .env("PGDATABASE", &gate().database)
+        .env("LC_ALL", "C.UTF-8")
+        .env("EXPECT_TABLES", user.tables)
+        .env("EXPECT_COLUMNS", COLUMNS)
+        .env("EXPECT_SUM", user.sum)
+        .env("EXPECT_SUM_OF_SALES", user.sum_of_sales)
+        .env("EXPECT_READINGS", user.readings.to_string())
+        .stdin(Stdio::null());
+    let output = block_on(async {
+        let mut command = tokio::process::Command::from(command);
+        command.kill_on_drop(true);
+        tokio::time::timeout(RUN_MAX, command.output()).await
+    });
+    let output = match output {
+        Err(_) => return format!("not ok end: still running after {RUN_MAX:?}"),
+        Ok(Err(error)) => {
+            panic!("a client program is missing ({error}); `.ci/setup tests` installs it")
+        }
+        Ok(Ok(output)) => output,
+    };
+    let mut printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let errors = errors.split_whitespace().collect::<Vec<_>>().join(" ");
+        printed.push_str(&format!("\nnot ok end: {}: {errors}", output.status));
+    }
+    printed
+}
+
+/// `psql` or `pgbench`, of the server's version where that is possible.
+pub(crate) fn of_postgresql(name: &str) -> PathBuf {
+    let beside_the_server = rowgate::demo::find_binaries().unwrap().join(name);
+    match beside_the_server.exists() {
+        true => beside_the_server,
+        false => PathBuf::from(name),
+    }
+}
+
+fn script(program: PathBuf, name: &str) -> Command {
+    let mut command = Command::new(program);
+    command.arg(root().join("tests/clients").join(name));
+    command
+}
+
+/// A script for the Python that `.ci/setup tests` furnishes.
+pub(crate) fn python(name: &str, arguments: &[&str]) -> Command {
+    let mut command = script(root().join("target/clients/venv/bin/python"), name);
+    command.args(arguments).env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+}
+
+/// A script for Node, with the packages that `.ci/setup tests` fetched.
+pub(crate) fn node(name: &str) -> Command {
+    let mut command = script(PathBuf::from("node"), name);
+    command.env("NODE_PATH", root().join("target/clients/node_modules"));
+    command
+}
+
+/// A Go program, with the libraries that Debian packages.
+pub(crate) fn go(name: &str) -> Command {
+    let mut command = Command::new("go");
+    command
+        .arg("run")
+        .arg(root().join("tests/clients").join(name));
+    command
+        .env("GO111MODULE", "off")
+        .env("GOPATH", "/usr/share/gocode")
+        .env("GOCACHE", root().join("target/clients/go-cache"));
+    command
+}
+
+/// A Java program as source, with Debian's driver.
+pub(crate) fn java(name: &str) -> Command {
+    let mut command = Command::new("java");
+    // Two of these may run at once on a small machine.
+    command.args(["-Xmx256m", "-cp", "/usr/share/java/postgresql.jar"]);
+    command.arg(root().join("tests/clients").join(name));
+    command
+}
