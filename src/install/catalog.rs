@@ -277,10 +277,16 @@ async fn vectors(client: &Client) -> Result<Option<String>, Error> {
     Ok(row.map(|row| row.get(0)))
 }
 
+async fn database(client: &Client) -> Result<String, Error> {
+    let sql = "SELECT pg_catalog.current_database()::text";
+    Ok(client.query_one(sql, &[]).await?.get(0))
+}
+
 /// What a policy may count on in this database.
 pub(super) async fn server(client: &Client) -> Result<Server, Error> {
     Ok(Server {
         version: server_version(client).await?,
         vectors: vectors(client).await?,
+        database: Some(database(client).await?),
     })
 }

@@ -187,6 +187,8 @@ pub struct Server {
     pub version: u32,
     /// The schema of pgvector's types and distances, if it is installed.
     pub vectors: Option<String>,
+    /// The database's name; none where it is not known.
+    pub database: Option<String>,
 }
 
 /// Identifies a set of grants; part of the rewrite cache's key.
@@ -203,6 +205,7 @@ pub struct Grants {
     extra_functions: Vec<String>,
     vectors: Option<String>,
     server_version: u32,
+    database: Option<String>,
     fingerprint: GrantsFingerprint,
 }
 
@@ -223,6 +226,7 @@ impl Grants {
             extra_functions,
             vectors: None,
             server_version: 0,
+            database: None,
             fingerprint: GrantsFingerprint::default(),
         }
         .fingerprinted()
@@ -245,12 +249,13 @@ impl Grants {
             search_path,
             extra_functions,
             server_version,
+            database,
             vectors,
             fingerprint: _,
         } = &self;
         // `Debug` of plain data is a faithful, unambiguous rendering: strings are quoted and escaped.
         let digest = Sha256::digest(format!(
-            "{tables:?}{descriptions:?}{origins:?}{search_path:?}{extra_functions:?}{server_version}{vectors:?}"
+            "{tables:?}{descriptions:?}{origins:?}{search_path:?}{extra_functions:?}{server_version}{database:?}{vectors:?}"
         ));
         self.fingerprint = GrantsFingerprint(digest.first_chunk().copied().unwrap_or_default());
         self
@@ -259,6 +264,18 @@ impl Grants {
     /// The server's `server_version_num`; 0 = not known.
     pub fn server_version(&self) -> u32 {
         self.server_version
+    }
+
+    /// The same in the database of this name, which may stand before a schema's.
+    #[must_use]
+    pub fn in_database(mut self, database: Option<&str>) -> Self {
+        self.database = database.map(str::to_owned);
+        self.fingerprinted()
+    }
+
+    /// The database's name, where it is known.
+    pub fn database(&self) -> Option<&str> {
+        self.database.as_deref()
     }
 
     /// The same where pgvector is installed in `schema`: its types and distances may be used, if any granted

@@ -349,7 +349,9 @@ fn grants(tables: Vec<GrantedTable>, views: &[PolicyView], server: &Server) -> G
     let origins = views.iter().flat_map(|view| view.origins_in(&grants));
     let origins = origins.collect();
     let grants = grants.from_origins(origins);
-    let grants = grants.on_server(server.version);
+    let grants = grants
+        .on_server(server.version)
+        .in_database(server.database.as_deref());
     match &server.vectors {
         Some(schema) => grants.with_vectors(schema),
         None => grants,

@@ -180,9 +180,9 @@ fn refusals_say_where_and_what_next() {
         ("SELECT id, FROM invoices", Reason::SyntaxError, 12, ""),
         (
             "SELECT ctid FROM invoices",
-            Reason::ColumnUnknown,
+            Reason::UnsupportedSyntax,
             8,
-            "System columns do not exist here; use the table's key.",
+            "Use the table's key. In DuckDB: SET pg_use_ctid_scan = false.",
         ),
     ];
     for (text, reason, position, hint) in cases {

@@ -21,6 +21,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod names;
 mod origins;
 mod refused;
 mod shown;

@@ -399,6 +399,14 @@ impl Rewriter<'_> {
                 parts.remove(0);
                 (frame, item, column)
             }
+            [database, schema, table, column] => {
+                self.same_database(database, &folded.join("."), position)?;
+                let (frame, item) = self
+                    .bare_item(schema, table)
+                    .ok_or_else(|| self.alias_unknown(table, span))?;
+                parts.drain(..2);
+                (frame, item, column)
+            }
             _several => {
                 return Err(self.relation_unknown(&folded.join("."), span));
             }
@@ -424,10 +432,24 @@ impl Rewriter<'_> {
 /// Fields of built-in composite results (json_each and its like).
 const FIELDS: [&str; 3] = ["key", "ordinality", "value"];
 
+/// The refusal for a system column. DuckDB splits its scans by `ctid` unless it is told not to.
+fn system_column(name: &str) -> Refusal {
+    let hint = match name {
+        "ctid" => "Use the table's key. In DuckDB: SET pg_use_ctid_scan = false.",
+        _ => "Use the table's key; nothing is told of where rows are and who wrote them.",
+    };
+    Refusal::new(
+        Reason::UnsupportedSyntax,
+        format!("system column {name} cannot be read"),
+    )
+    .hint(hint)
+}
+
 fn column_unknown(shown: &str, name: &str, known: &[&str], quoted: bool) -> Refusal {
-    let hint = if SYSTEM_COLUMNS.contains(&name) {
-        "System columns do not exist here; use the table's key.".to_owned()
-    } else if let Some(near) = names::near(name, known.iter().copied()) {
+    if SYSTEM_COLUMNS.contains(&name) {
+        return system_column(name);
+    }
+    let hint = if let Some(near) = names::near(name, known.iter().copied()) {
         format!("Did you mean {}?", names::print(near))
     } else if quoted {
         "Double quotes name a column; write text in single quotes.".to_owned()

@@ -263,6 +263,10 @@ impl<'g> Rewriter<'g> {
         let (schema, plain) = match folded.as_slice() {
             [name] => (None, name.as_str()),
             [schema, name] => (Some(schema.as_str()), name.as_str()),
+            [database, schema, name] => {
+                self.same_database(database, &folded.join("."), position)?;
+                (Some(schema.as_str()), name.as_str())
+            }
             _several => return Err(self.relation_unknown(&folded.join("."), span)),
         };
         if schema.is_none()
@@ -300,6 +304,23 @@ impl<'g> Rewriter<'g> {
             item.relation = Some(relation);
         }
         Ok(())
+    }
+
+    /// Refuses the name of another database, as PostgreSQL does whether there is one.
+    pub(crate) fn same_database(
+        &self,
+        database: &str,
+        name: &str,
+        position: Option<u32>,
+    ) -> Result<(), Refusal> {
+        if self.grants.database() == Some(database) {
+            return Ok(());
+        }
+        let name = names::shown(name);
+        let message = format!("cross-database references are not implemented: \"{name}\"");
+        Err(Refusal::new(Reason::UnsupportedSyntax, message)
+            .hint("Write the table's name without a database.")
+            .at(position))
     }
 
     fn derived(&mut self, subquery: &mut Query, alias: Option<&TableAlias>) -> Result<(), Refusal> {
@@ -403,6 +424,16 @@ impl<'g> Rewriter<'g> {
                 .item(alias)
                 .ok_or_else(|| self.alias_unknown(alias, span))?,
             [schema, table] => {
+                let found = self
+                    .bare_item(schema, table)
+                    .ok_or_else(|| self.alias_unknown(table, span))?;
+                if let Some(last) = parts.last() {
+                    *name = ObjectName::from(vec![last.clone()]);
+                }
+                found
+            }
+            [database, schema, table] => {
+                self.same_database(database, &folded.join("."), position)?;
                 let found = self
                     .bare_item(schema, table)
                     .ok_or_else(|| self.alias_unknown(table, span))?;
