@@ -9,9 +9,9 @@
 //! An NDJSON answer without its last object, or a CSV answer whose transfer broke off, is not whole.
 
 use super::format::Format;
-use super::frames::Column;
 use super::value::{plain, put_json, type_name};
 use crate::audit::RequestId;
+use crate::upstream::Column;
 use serde_json::json;
 
 /// Writes one answer.

@@ -11,7 +11,6 @@ mod ask;
 mod encode;
 mod enter;
 mod format;
-mod frames;
 mod pipe;
 mod query;
 mod run;

@@ -4,8 +4,7 @@
 //! Bounds: what the relay keeps ([`crate::upstream::relay`]), one row, one piece being filled and [`PIECES_MAX`] filled.
 
 use super::encode::Encoder;
-use super::frames::{self, Broken, Frame};
-use crate::upstream::Downstream;
+use crate::upstream::{Broken, Downstream, Frame, cut};
 use bytes::{Bytes, BytesMut};
 use std::future::Future;
 use std::io;
@@ -66,13 +65,13 @@ impl Pipe {
     /// reads no more from the database while it has much.
     fn encode(&mut self) -> Result<(), Broken> {
         while self.piece.len() < PIECE_BYTES {
-            match frames::cut(&mut self.frames, ROW_BYTES_MAX)? {
+            match cut(&mut self.frames, ROW_BYTES_MAX)? {
                 None if self.out.is_empty() => break,
                 None => self.frames.unsplit(self.out.split()),
                 Some(Frame::Other) => {}
                 Some(Frame::Columns(columns)) => self.encoder.head(&mut self.piece, columns),
                 Some(Frame::Row(row)) => {
-                    let values = frames::values(&row).ok_or(Broken::Malformed)?;
+                    let values = row.values().ok_or(Broken::Malformed)?;
                     if !self.encoder.row(&mut self.piece, &values) {
                         return Err(Broken::Malformed);
                     }

@@ -5,7 +5,6 @@ use super::Door;
 use super::ask::Ask;
 use super::encode::{Encoder, put_error};
 use super::format::Format;
-use super::frames::Broken;
 use super::pipe::Pipe;
 use crate::audit::{Outcome, RequestId};
 use crate::error::{Error, Fault, FaultKind, Reason, Refusal};
@@ -15,7 +14,9 @@ use crate::identity::Caller;
 use crate::policy::RelationName;
 use crate::sql::statement::{Statement, StatementKind};
 use crate::sql::{self, INTEGER_OID};
-use crate::upstream::{Binding, Bounds, CancelSlot, Failure, Lease, Script, UpstreamError, relay};
+use crate::upstream::{
+    Binding, Bounds, Broken, CancelSlot, Failure, Lease, Script, UpstreamError, relay,
+};
 use axum::http::StatusCode;
 use bytes::Bytes;
 use std::sync::Arc;

@@ -325,7 +325,7 @@ fn too_large(what: &str, limit: u64) -> Refusal {
 }
 
 /// Type byte and whole length of the frame at the front; `Some((_, None))` = impossible.
-fn header(buffer: &[u8]) -> Option<(u8, Option<usize>)> {
+pub(super) fn header(buffer: &[u8]) -> Option<(u8, Option<usize>)> {
     let (tag, rest) = buffer.split_first()?;
     let length: [u8; 4] = rest.get(..4)?.try_into().ok()?;
     let length = usize::try_from(i32::from_be_bytes(length))

@@ -18,6 +18,7 @@ mod ping;
 mod pool;
 mod registry;
 mod relay;
+mod rows;
 mod script;
 mod stream;
 
@@ -31,4 +32,5 @@ pub use ping::ping;
 pub use pool::{Lease, Pool, PoolOptions, Usage};
 pub use registry::{Registration, Registry};
 pub use relay::{Bounds, Downstream, Failure, Gate, RelayEnd, relay};
+pub use rows::{Broken, Column, Frame, Row, cut};
 pub use script::{Request, Script};
