@@ -155,11 +155,14 @@ fn nothing_is_left_undone_or_switched_off() {
 }
 
 #[test]
-fn no_file_names_a_folder_of_somebodys_machine() {
+fn no_file_names_a_folder_of_somebodys_machine_or_holds_half_a_merge() {
     let words = [
         ["/ro", "ot/"].concat(),
         ["/ho", "me/"].concat(),
         ["/wo", "rk/"].concat(),
+        // Nor the marks of a merge that was not finished.
+        ["<<<<", "<<< "].concat(),
+        [">>>>", ">>> "].concat(),
     ];
     let mut broken = Vec::new();
     for path in walk(Path::new("."), &|_| true) {
