@@ -291,6 +291,10 @@ pub struct SqlQueries {
     pub expires: Option<String>,
     /// One column of permissions; here `$1` is `text[]`: role names, from all providers.
     pub role_permissions: Option<String>,
+    /// Two columns, a role and one it brings along; no parameter. All of them, at most 10,000.
+    pub inherited_roles: Option<String>,
+    /// Two columns, a permission and one it brings along; likewise.
+    pub inherited_permissions: Option<String>,
 }
 
 impl SqlQueries {
@@ -306,6 +310,8 @@ impl SqlQueries {
             denied_permissions,
             expires: _,
             role_permissions,
+            inherited_roles,
+            inherited_permissions,
         } = self;
         [
             roles,
@@ -316,6 +322,8 @@ impl SqlQueries {
             denied_roles,
             denied_permissions,
             role_permissions,
+            inherited_roles,
+            inherited_permissions,
         ]
         .iter()
         .all(|query| query.is_none())

@@ -135,6 +135,8 @@ pub(super) struct SqlProvider {
     pub(super) denied_permissions: Option<String>,
     pub(super) expires: Option<String>,
     pub(super) role_permissions: Option<String>,
+    pub(super) inherited_roles: Option<String>,
+    pub(super) inherited_permissions: Option<String>,
     pub(super) pool_size: Option<usize>,
     pub(super) listen: Option<bool>,
     pub(super) unheard_cache_ms: Option<u64>,

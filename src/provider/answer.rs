@@ -1,8 +1,10 @@
 //! What one provider knows about one user, and how asking can fail.
 
+use super::Hierarchy;
 use super::names::well_formed;
 use crate::tuples::Pair;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Most roles, permissions or attribute values in one answer.
@@ -29,6 +31,8 @@ pub struct Answer {
     pub until: Option<Instant>,
     /// Ids of the objects the user holds a relation on.
     pub objects: BTreeMap<Pair, BTreeSet<String>>,
+    /// What roles and permissions bring along: the answer to [`super::Provider::hierarchy`], to nothing else.
+    pub(super) hierarchy: Option<Arc<Hierarchy>>,
 }
 
 impl Answer {

@@ -5,7 +5,7 @@
 //! under way about the same user instead of asking again.
 
 use super::flight::Flights;
-use super::{Answer, Asking, Provider, ProviderError};
+use super::{Answer, Asking, Hierarchy, Provider, ProviderError};
 use crate::config::CacheSettings;
 use crate::identity::Caller;
 use crate::metrics::Lookups;
@@ -208,6 +208,24 @@ impl Provider for Cached {
             let ask = self.ask(&self.roles, &key, asking);
             let answer = self.role_flights.share(&key, ask).await?;
             Ok(answer.permissions)
+        })
+    }
+
+    fn hierarchy(&self) -> Asking<'_, Option<Arc<Hierarchy>>> {
+        Box::pin(async move {
+            // Kept beside the permissions of roles, which are never asked for no roles.
+            let key: Arc<str> = "".into();
+            if let Some(answer) = self.kept(&self.roles, &key) {
+                return Ok(answer.hierarchy);
+            }
+            let asking = async {
+                Ok(Answer {
+                    hierarchy: self.inner.hierarchy().await?,
+                    ..Answer::default()
+                })
+            };
+            let ask = self.ask(&self.roles, &key, asking);
+            Ok(self.role_flights.share(&key, ask).await?.hierarchy)
         })
     }
 

@@ -55,6 +55,7 @@ use crate::metrics::Lookups;
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 /// What an asynchronous method of [`Provider`] returns.
 pub type Asking<'a, T> = Pin<Box<dyn Future<Output = Result<T, ProviderError>> + Send + 'a>>;
@@ -82,6 +83,11 @@ pub trait Provider: Send + Sync + 'static {
     /// Whether it could answer now; for readiness, so it asks its source about nobody.
     fn ready(&self) -> Asking<'_, ()> {
         Box::pin(async { Ok(()) })
+    }
+
+    /// What roles and permissions bring along, as far as it knows; the same for everybody.
+    fn hierarchy(&self) -> Asking<'_, Option<Arc<Hierarchy>>> {
+        Box::pin(async { Ok(None) })
     }
 
     /// A number that changes whenever any answer could: while it stays, answers may be kept. `None`

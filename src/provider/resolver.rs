@@ -2,12 +2,13 @@
 //! as no answer can have changed.
 
 use super::conditions::{Conditions, Span};
-use super::hierarchy::{LiveHierarchy, TooMany};
+use super::hierarchy::{Hierarchy, LiveHierarchy, TooMany};
 use super::merge::Merged;
 use super::{Asking, Provider, ProviderError, Step};
 use crate::error::{Error, Fault, FaultKind, Reason, Refusal};
 use crate::identity::{Caller, Principal};
 use crate::metrics::Lookups;
+use arc_swap::ArcSwapOption;
 use futures_util::future::{BoxFuture, FutureExt, TryFutureExt};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use moka::sync::Cache;
@@ -30,6 +31,8 @@ pub struct Resolver {
     timeout: Duration,
     kept: Cache<Arc<str>, Arc<Kept>>,
     lookups: Lookups,
+    /// The hierarchies united last, and what they came to.
+    united: ArcSwapOption<(Vec<Arc<Hierarchy>>, Arc<Hierarchy>)>,
 }
 
 /// A principal, and how long it stays what its caller is.
@@ -61,6 +64,7 @@ impl Resolver {
             timeout,
             kept: Cache::new(PRINCIPALS_MAX),
             lookups: Lookups::default(),
+            united: ArcSwapOption::empty(),
         }
     }
 
@@ -195,7 +199,6 @@ impl Resolver {
     }
 
     async fn ask_all(&self, caller: &Caller) -> Result<(Principal, Life), Error> {
-        let hierarchy = self.hierarchy.current();
         let asked = self.providers.iter().map(|provider| {
             let asking = provider.find(caller).map(|found| {
                 let answer = found?;
@@ -203,7 +206,11 @@ impl Resolver {
             });
             (provider.name(), asking.boxed())
         });
-        let answers = all(asked.collect()).await?;
+        let inherited = self.providers.iter();
+        let inherited = inherited.map(|provider| (provider.name(), provider.hierarchy()));
+        let (answers, inherited) =
+            tokio::try_join!(all(asked.collect()), all(inherited.collect()))?;
+        let hierarchy = self.united(inherited)?;
         let until = answers.iter().filter_map(|(_, answer)| answer.until).min();
         let verdict = self
             .conditions
@@ -231,6 +238,36 @@ impl Resolver {
         }
         let principal = Principal::new(caller.login(), caller.user_id(), found);
         Ok((principal, Life { until, span }))
+    }
+
+    /// What is configured, and what the providers say beside it; made anew only when one of them is another one.
+    fn united(
+        &self,
+        inherited: Vec<(&str, Option<Arc<Hierarchy>>)>,
+    ) -> Result<Arc<Hierarchy>, Error> {
+        let configured = self.hierarchy.current();
+        let mut parts = vec![Arc::clone(&configured)];
+        parts.extend(inherited.into_iter().filter_map(|(_, part)| part));
+        if parts.len() == 1 {
+            return Ok(configured);
+        }
+        if let Some(known) = self.united.load_full()
+            && known.0.len() == parts.len()
+            && known.0.iter().zip(&parts).all(|(a, b)| Arc::ptr_eq(a, b))
+        {
+            return Ok(Arc::clone(&known.1));
+        }
+        let mut all = Hierarchy::default();
+        for part in &parts {
+            let united = all.united(Hierarchy::clone(part));
+            all = united.map_err(|error| {
+                let error = ProviderError::Garbage(error.to_string());
+                fault("all providers together", &error)
+            })?;
+        }
+        let all = Arc::new(all);
+        self.united.store(Some(Arc::new((parts, Arc::clone(&all)))));
+        Ok(all)
     }
 }
 

@@ -6,6 +6,7 @@ use rowgate::config::preset::{self, PRESETS, Preset};
 use rowgate::config::{
     CacheSettings, Database, Provider, ProviderKind, SqlProvider, SqlQueries, UpstreamTls,
 };
+use rowgate::error::Error;
 use rowgate::identity::{Caller, Principal};
 use rowgate::provider::{Resolver, Watched, triggers};
 use std::collections::BTreeSet;
@@ -215,6 +216,127 @@ async fn groups_and_denials_come_from_queries() {
     );
     assert_eq!(bob.attributes()["groups"], ["board", "staff"]);
     assert!(ask(&resolver, "anne").await.attributes().is_empty());
+}
+
+/// A table of roles and one of permissions, each row a name and one it brings along.
+async fn inheriting() -> World {
+    let tables = "CREATE TABLE user_roles (name text, role text);
+        CREATE TABLE user_permissions (name text, permission text);
+        CREATE TABLE role_permissions (role text, permission text);
+        CREATE TABLE role_parents (role text, parent text);
+        CREATE TABLE permission_parents (permission varchar(80), parent text);
+        INSERT INTO user_roles VALUES ('dan', 'Director'), ('hal', 'HR Manager');
+        INSERT INTO user_permissions VALUES ('eva', 'admin:*');
+        INSERT INTO role_permissions VALUES ('Sales Manager', 'read:deals'), ('Clerk', 'admin:posts');
+        INSERT INTO role_parents VALUES ('Director', 'Sales Manager'), ('Director', 'HR Manager'), ('HR Manager', 'Clerk');
+        INSERT INTO permission_parents VALUES ('admin:posts', 'read:posts'), ('admin:posts', 'write:posts'), ('write:posts', 'x')";
+    let text = |query: &str| Some(query.to_owned());
+    let queries = SqlQueries {
+        roles: text("SELECT role FROM user_roles WHERE name = $1"),
+        permissions: text("SELECT permission FROM user_permissions WHERE name = $1"),
+        role_permissions: text("SELECT permission FROM role_permissions WHERE role = ANY ($1)"),
+        inherited_roles: text("SELECT role, parent FROM role_parents -- all"),
+        inherited_permissions: text("SELECT permission, parent FROM permission_parents;"),
+        ..SqlQueries::default()
+    };
+    World::new(tables, None, queries).await
+}
+
+#[tokio::test]
+async fn roles_and_permissions_inherit_by_rows() {
+    let world = inheriting().await;
+    let resolver = world.resolver().await;
+    let dan = ask(&resolver, "dan").await;
+    assert_eq!(roles(&dan), "Clerk, Director, HR Manager, Sales Manager");
+    assert_eq!(
+        permissions(&dan),
+        "admin:posts, read:deals, read:posts, write:posts, x"
+    );
+    let sources = &dan.role_sources()["Clerk"];
+    assert_eq!(
+        *sources,
+        BTreeSet::from(["inherited from HR Manager".to_owned()])
+    );
+    // A wildcard brings what those it covers bring.
+    let eva = ask(&resolver, "eva").await;
+    assert_eq!(permissions(&eva), "admin:*, read:posts, write:posts, x");
+    assert_eq!(roles(&*ask(&resolver, "nobody").await), "");
+    // Taken away, it is gone for the next statement.
+    world
+        .sql("DELETE FROM role_parents WHERE role = 'HR Manager'")
+        .await;
+    assert_eq!(roles(&*ask(&resolver, "hal").await), "HR Manager");
+    assert_eq!(permissions(&*ask(&resolver, "dan").await), "read:deals");
+}
+
+/// What cannot be a hierarchy refuses everybody; mended, it serves again.
+#[tokio::test]
+async fn rows_that_inherit_in_a_circle_refuse() {
+    let world = inheriting().await;
+    let resolver = world.resolver().await;
+    for (rows, says) in [
+        (
+            "INSERT INTO role_parents VALUES ('Clerk', 'Director')",
+            "roles go in a circle: Clerk -> Director -> HR Manager -> Clerk",
+        ),
+        (
+            "INSERT INTO role_parents VALUES ('Clerk', 'Clerk')",
+            "roles go in a circle: Clerk -> Clerk",
+        ),
+        (
+            "INSERT INTO permission_parents VALUES ('x', 'admin:posts')",
+            "permissions go in a circle: ",
+        ),
+        (
+            "INSERT INTO role_parents VALUES ('Clerk', NULL)",
+            "cannot be understood",
+        ),
+        (
+            "INSERT INTO role_parents VALUES ('Clerk', '*')",
+            "no wildcards over roles",
+        ),
+        (
+            "INSERT INTO role_parents SELECT 'a' || n, 'b' FROM generate_series(1, 10001) AS n",
+            "too large",
+        ),
+        (
+            "INSERT INTO role_parents SELECT 'a' || n, 'a' || n + 1 FROM generate_series(1, 33) AS n",
+            "32 levels",
+        ),
+        (
+            "INSERT INTO role_parents SELECT repeat('é', 600), 'b'",
+            "longer than 1024 bytes",
+        ),
+    ] {
+        world.sql(&format!("CREATE TABLE kept AS TABLE role_parents; CREATE TABLE kept_permissions AS TABLE permission_parents; {rows}")).await;
+        for user in ["dan", "nobody"] {
+            let Err(Error::Failed(fault)) = resolver.principal(&Caller::assumed(user)).await else {
+                panic!("{rows}: {user} was served");
+            };
+            let cause = format!("{:#}", fault.cause);
+            assert!(cause.contains(says), "{rows}: {cause}");
+        }
+        let start = rowgate::app::providers(std::slice::from_ref(&world.settings)).await;
+        assert!(start.is_err(), "{rows}: found at start");
+        world.sql("TRUNCATE role_parents, permission_parents; INSERT INTO role_parents TABLE kept; INSERT INTO permission_parents TABLE kept_permissions; DROP TABLE kept, kept_permissions").await;
+        assert_eq!(roles(&*ask(&resolver, "hal").await), "Clerk, HR Manager");
+    }
+}
+
+#[tokio::test]
+async fn a_kept_hierarchy_is_forgotten_with_the_rest() {
+    let world = inheriting().await.cached();
+    let providers = rowgate::app::providers(std::slice::from_ref(&world.settings)).await;
+    let resolver = providers.unwrap().resolver();
+    assert_eq!(roles(&*ask(&resolver, "hal").await), "Clerk, HR Manager");
+    world.sql("TRUNCATE role_parents").await;
+    assert_eq!(
+        roles(&*ask(&resolver, "hal").await),
+        "Clerk, HR Manager",
+        "nobody told"
+    );
+    resolver.clear();
+    assert_eq!(roles(&*ask(&resolver, "hal").await), "HR Manager");
 }
 
 #[tokio::test]

@@ -39,6 +39,8 @@ fn queries(raw: &mut raw::SqlProvider, preset: Option<&Preset>) -> SqlQueries {
         role_permissions: or(raw.role_permissions.take(), |preset| {
             preset.role_permissions
         }),
+        inherited_roles: raw.inherited_roles.take(),
+        inherited_permissions: raw.inherited_permissions.take(),
     }
 }
 

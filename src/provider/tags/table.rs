@@ -5,7 +5,7 @@ use crate::control::Connector;
 use crate::identity::{Caller, Findings};
 use crate::policy::{TAG_BYTES_MAX, TAG_MEMBERS_MAX, TAGS_MAX, TagDefinitions};
 use crate::provider::listen::Forgets;
-use crate::provider::sql::{bare, cell, failure, garbage};
+use crate::provider::sql::{bare, cell, cut, failure, garbage, read_only};
 use crate::provider::{Asking, ProviderError, Step};
 use arc_swap::ArcSwapOption;
 use std::sync::Arc;
@@ -174,15 +174,7 @@ impl TagTable {
     }
 
     async fn open(&self) -> Result<Connection, ProviderError> {
-        let client = self.connector.connect().await.map_err(|e| failure(&e))?;
-        let setup = format!(
-            "SET default_transaction_read_only = on; SET statement_timeout = {}",
-            self.timeout.as_millis()
-        );
-        client
-            .batch_execute(&setup)
-            .await
-            .map_err(|e| failure(&e))?;
+        let client = read_only(&self.connector, self.timeout).await?;
         let tags = client
             .prepare(&tags_query(&self.queries.tags))
             .await
@@ -324,10 +316,7 @@ fn groups_query(query: &str) -> String {
 }
 
 fn text(column: &str) -> String {
-    format!(
-        "pg_catalog.left({column}::pg_catalog.text, {})",
-        TAG_BYTES_MAX + 1
-    )
+    cut(column, TAG_BYTES_MAX)
 }
 
 fn required(row: &Row, index: usize, what: &str) -> Result<String, ProviderError> {
