@@ -19,6 +19,8 @@ pub(super) async fn redis(
         user_roles: settings.user_roles_prefix.clone(),
         user_permissions: settings.user_permissions_prefix.clone(),
         role_permissions: settings.role_permissions_prefix.clone(),
+        user_attributes: settings.user_attributes_prefix.clone(),
+        superusers: settings.superusers_key.clone(),
     };
     let source = Arc::new(RedisSource::new(settings)?);
     let provider = RedisProvider::new(

@@ -370,6 +370,21 @@ fn one_thing_wrong() {
         ),
         (
             FILE,
+            "kind = \"redis\"\nuser_attributes_prefix = \"user_\"",
+            "providers[0].user_attributes_prefix: is empty or the beginning",
+        ),
+        (
+            FILE,
+            "kind = \"redis\"\nsuperusers_key = \"user_roles:x\"",
+            "providers[0].user_roles_prefix: is empty or the beginning",
+        ),
+        (
+            FILE,
+            "kind = \"redis\"\nsuperusers_key = \"\"",
+            "providers[0].superusers_key: is empty or the beginning",
+        ),
+        (
+            FILE,
             "kind = \"redis\"\ninvalidate_channel = \"c\"",
             "providers[0]: listens for changes but",
         ),

@@ -24,6 +24,8 @@ fn settings(server: (String, u16)) -> RedisProvider {
         user_roles_prefix: "user_roles:".to_owned(),
         user_permissions_prefix: "user_permissions:".to_owned(),
         role_permissions_prefix: "role_permissions:".to_owned(),
+        user_attributes_prefix: None,
+        superusers_key: None,
         timeout: TIMEOUT,
         unheard_age_max: Duration::ZERO,
         invalidate_channel: None,
@@ -239,6 +241,70 @@ async fn what_keeps_it_from_answering_is_found_at_start() {
     }))
     .await
     .unwrap();
+}
+
+/// A command without its key, and the values it comes to; `Err`: words of the refusal.
+type Attribute = (
+    &'static [&'static str],
+    Result<&'static [&'static str], &'static str>,
+);
+const ATTRIBUTES: &[Attribute] = &[
+    (&["HSET", "a", "EU"], Ok(&["EU"])),
+    (&["HSET", "a", ""], Ok(&[""])),
+    (&["HSET", "a", "[\"EU\", \"US\"]"], Ok(&["EU", "US"])),
+    (&["HSET", "a", "[]"], Ok(&[])),
+    (&["HSET", "a", "[EU]"], Err("no list of texts")),
+    (&["HSET", "a", "[1]"], Err("no list of texts")),
+    (&["HSET", "a", "[\"x\"] y"], Err("no list of texts")),
+    (&["HSET", "a", "{\"x\": 1}"], Ok(&["{\"x\": 1}"])),
+    (&["HSET", "", "x"], Err("empty")),
+    (&["SADD", "EU"], Err("not a set, or not a hash")),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attributes_are_texts_or_lists_of_them() {
+    let server = Server::start("redis", None, "").await;
+    let settings = with(&server, |s| {
+        s.user_attributes_prefix = Some("user_attributes:".to_owned());
+        s.superusers_key = Some("superusers".to_owned());
+    });
+    let resolver = asks(settings).await.unwrap().resolver();
+    let key = "user_attributes:bob";
+    for (words, expected) in ATTRIBUTES {
+        run(&server, &["DEL", key]).await;
+        run(&server, &[&words[..1], &[key], &words[1..]].concat()).await;
+        match expected {
+            Ok(values) => {
+                let bob = ask(&resolver, "bob").await.unwrap();
+                assert_eq!(bob.attributes()["a"], *values, "{words:?}");
+            }
+            Err(says) => {
+                let why = why_refused(&resolver, "bob").await;
+                assert!(why.contains(says), "{words:?}: {why}");
+            }
+        }
+    }
+    for huge in ["x".repeat(1_025), "x".repeat(70_000)] {
+        run(&server, &["DEL", key]).await;
+        run(&server, &["HSET", key, "a", &huge]).await;
+        assert!(why_refused(&resolver, "bob").await.contains("too large"));
+    }
+    run(&server, &["DEL", key]).await;
+    // A superuser is a member of the set, and nobody whose name only looks like one.
+    run(&server, &["SADD", "superusers", "boss", "1", ""]).await;
+    for (user, superuser) in [
+        ("boss", true),
+        ("bos", false),
+        ("boss\0", false),
+        ("Boss", false),
+        ("bob", false),
+    ] {
+        let principal = ask(&resolver, user).await.unwrap();
+        assert_eq!(principal.superuser(), superuser, "{user:?}");
+    }
+    run(&server, &["DEL", "superusers"]).await;
+    run(&server, &["SET", "superusers", "boss"]).await;
+    assert!(why_refused(&resolver, "boss").await.contains("not a set"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -30,6 +30,10 @@ pub struct RedisProvider {
     pub user_permissions_prefix: String,
     /// The same for a role's permissions.
     pub role_permissions_prefix: String,
+    /// The same for the hashes of a user's attributes; `None`: there are none.
+    pub user_attributes_prefix: Option<String>,
+    /// The key of the set of superusers; `None`: there is none.
+    pub superusers_key: Option<String>,
     /// How long an answer may take, connecting included.
     pub timeout: Duration,
     /// How old a reused answer may be while changes are not heard of although they should be.
@@ -75,6 +79,8 @@ struct Raw {
     user_roles_prefix: Option<String>,
     user_permissions_prefix: Option<String>,
     role_permissions_prefix: Option<String>,
+    user_attributes_prefix: Option<String>,
+    superusers_key: Option<String>,
     timeout_ms: Option<u64>,
     unheard_cache_ms: Option<u64>,
     invalidate_channel: Option<String>,
@@ -142,6 +148,8 @@ pub(super) fn provider(
         user_roles_prefix,
         user_permissions_prefix,
         role_permissions_prefix,
+        user_attributes_prefix: raw.user_attributes_prefix,
+        superusers_key: raw.superusers_key,
         timeout: Duration::from_millis(timeout),
         unheard_age_max: Duration::from_millis(unheard),
         invalidate_channel: raw.invalidate_channel,
@@ -232,26 +240,29 @@ fn server(text: &str, usual: u16) -> Option<(String, u16)> {
 }
 
 fn prefixes(check: &mut Check, path: &str, raw: &Raw) -> [String; 3] {
-    let names = [
-        "user_roles_prefix",
-        "user_permissions_prefix",
-        "role_permissions_prefix",
-    ];
+    let usual = |own: &Option<String>, usual: &str| own.clone().unwrap_or_else(|| usual.to_owned());
     let prefixes = [
-        raw.user_roles_prefix.as_deref().unwrap_or("user_roles:"),
-        raw.user_permissions_prefix
-            .as_deref()
-            .unwrap_or("user_permissions:"),
-        raw.role_permissions_prefix
-            .as_deref()
-            .unwrap_or("role_permissions:"),
+        usual(&raw.user_roles_prefix, "user_roles:"),
+        usual(&raw.user_permissions_prefix, "user_permissions:"),
+        usual(&raw.role_permissions_prefix, "role_permissions:"),
     ];
-    for (index, (name, prefix)) in names.iter().zip(prefixes).enumerate() {
-        let begins_another = prefixes
-            .iter()
-            .enumerate()
-            .any(|(other, text)| other != index && text.starts_with(prefix));
-        if begins_another {
+    let [user_roles, user_permissions, role_permissions] = &prefixes;
+    let all = [
+        ("user_roles_prefix", Some(user_roles)),
+        ("user_permissions_prefix", Some(user_permissions)),
+        ("role_permissions_prefix", Some(role_permissions)),
+        (
+            "user_attributes_prefix",
+            raw.user_attributes_prefix.as_ref(),
+        ),
+        ("superusers_key", raw.superusers_key.as_ref()),
+    ];
+    for (name, prefix) in all {
+        // A whole key is reached by no name behind it.
+        let prefix = prefix.filter(|key| name != "superusers_key" || key.is_empty());
+        let others = all.iter().filter(|(other, _)| *other != name);
+        let mut others = others.filter_map(|(_, text)| *text);
+        if prefix.is_some_and(|prefix| others.any(|text| text.starts_with(prefix))) {
             check.problem(
                 join(path, name),
                 "is empty or the beginning of another prefix",
@@ -259,5 +270,5 @@ fn prefixes(check: &mut Check, path: &str, raw: &Raw) -> [String; 3] {
             );
         }
     }
-    prefixes.map(str::to_owned)
+    prefixes
 }

@@ -14,27 +14,38 @@ use redis::{
     RedisConnectionInfo, RedisError, TlsCertificates, TlsMode,
 };
 use secrecy::ExposeSecret;
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// Reads the sets `KEYS`, or says `OVERSIZE` before anything large leaves the server.
-/// `ARGV`: most members of a set, most bytes of a member, most bytes of all.
-const READ_SETS: &str = "\
-local items, item_bytes, bytes = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]) \
-local sets = {} \
+/// Reads `KEYS`, or says `OVERSIZE` before anything large leaves the server.
+/// `ARGV[1]`: most members of a set, most bytes of a member, most bytes of all, and for each key a letter: `s` a set, `h` a
+/// hash, whose values may be lists, `m` a set of which only the member `ARGV[2]` is asked for. Few arguments: more than ten
+/// would be told a client without a login as an error of the protocol.
+const READ: &str = "\
+local items, item_bytes, bytes, kinds = string.match(ARGV[1], '(%d+) (%d+) (%d+) (%a+)') \
+items, item_bytes, bytes = tonumber(items), tonumber(item_bytes), tonumber(bytes) \
+local answers = {} \
 for i, key in ipairs(KEYS) do \
-  local count = redis.pcall('SCARD', key) \
-  if type(count) == 'table' then return count end \
-  if count > items then return {err = 'OVERSIZE members'} end \
-  local set = redis.pcall('SMEMBERS', key) \
-  if set.err then return set end \
-  for _, member in ipairs(set) do \
-    bytes = bytes - #member \
-    if #member > item_bytes or bytes < 0 then return {err = 'OVERSIZE bytes'} end \
+  local how = string.sub(kinds, i, i) \
+  local answer \
+  if how == 'm' then \
+    local found = redis.pcall('SISMEMBER', key, ARGV[2]) \
+    if type(found) == 'table' then return found end \
+    answer = found == 1 and {'1'} or {} \
+  else \
+    local count = redis.pcall(how == 'h' and 'HLEN' or 'SCARD', key) \
+    if type(count) == 'table' then return count end \
+    if count > items then return {err = 'OVERSIZE members'} end \
+    answer = redis.pcall(how == 'h' and 'HGETALL' or 'SMEMBERS', key) \
+    if answer.err then return answer end \
+    local most = how == 'h' and item_bytes * 64 or item_bytes \
+    for _, member in ipairs(answer) do \
+      bytes = bytes - #member \
+      if #member > most or bytes < 0 then return {err = 'OVERSIZE bytes'} end \
+    end \
   end \
-  sets[i] = set \
+  answers[i] = answer \
 end \
-return sets";
+return answers";
 
 /// Most bytes of one reply.
 const REPLY_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -283,29 +294,29 @@ impl From<ProviderError> for Failure {
 type Reply = Vec<Vec<Vec<u8>>>;
 
 impl Link {
-    /// The members of the sets with these keys, in their order.
-    pub(super) async fn sets(&self, keys: &[String]) -> Result<Vec<BTreeSet<String>>, Failure> {
-        let mut sets = Vec::with_capacity(keys.len());
+    /// What is at these keys, in their order.
+    pub(super) async fn ask(&self, asked: &[Asked]) -> Result<Vec<Vec<String>>, Failure> {
+        let mut answers = Vec::with_capacity(asked.len());
         match self {
             Self::One(connection) => {
-                let reply: Reply = command(keys).query_async(&mut connection.clone()).await?;
-                sets.extend(reply);
+                let reply: Reply = command(asked).query_async(&mut connection.clone()).await?;
+                answers.extend(reply);
             }
             // Keys of several slots cannot be asked for in one command.
             Self::Cluster(connection) => {
                 let mut bytes = 0;
-                for some in keys.chunks(CLUSTER_SETS_MAX) {
-                    let asking = some.iter().map(|key| {
+                for some in asked.chunks(CLUSTER_SETS_MAX) {
+                    let asking = some.iter().map(|one| {
                         let mut connection = connection.clone();
                         async move {
-                            command(std::slice::from_ref(key))
+                            command(std::slice::from_ref(one))
                                 .query_async::<Reply>(&mut connection)
                                 .await
                         }
                     });
                     for reply in try_join_all(asking).await? {
                         bytes += reply.iter().flatten().map(Vec::len).sum::<usize>();
-                        sets.extend(reply);
+                        answers.extend(reply);
                     }
                     if bytes > REPLY_BYTES_MAX {
                         return Err(oversize("bytes").into());
@@ -313,38 +324,73 @@ impl Link {
                 }
             }
         }
-        if sets.len() != keys.len() {
+        if answers.len() != asked.len() {
             let says = "not as many sets as were asked for";
             return Err(ProviderError::Garbage(says.to_owned()).into());
         }
-        Ok(sets.into_iter().map(names).collect::<Result<_, _>>()?)
+        Ok(answers.into_iter().map(texts).collect::<Result<_, _>>()?)
     }
 }
 
-fn command(keys: &[String]) -> redis::Cmd {
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub(super) enum Asked {
+    /// All members of a set.
+    Set(String),
+    /// A hash: names and values in turn.
+    Hash(String),
+    /// Whether a set has this member: the answer has one item, or none.
+    Member(String, String),
+}
+
+impl Asked {
+    fn key(&self) -> &str {
+        match self {
+            Self::Set(key) | Self::Hash(key) | Self::Member(key, _) => key,
+        }
+    }
+
+    /// For [`READ`].
+    fn kind(&self) -> char {
+        match self {
+            Self::Set(_) => 's',
+            Self::Hash(_) => 'h',
+            Self::Member(..) => 'm',
+        }
+    }
+}
+
+fn command(asked: &[Asked]) -> redis::Cmd {
     let mut command = redis::cmd("EVAL");
-    command.arg(READ_SETS).arg(keys.len()).arg(keys);
-    command
-        .arg(ANSWER_ITEMS_MAX)
-        .arg(ITEM_BYTES_MAX)
-        .arg(REPLY_BYTES_MAX);
+    command.arg(READ).arg(asked.len());
+    for one in asked {
+        command.arg(one.key());
+    }
+    let kinds: String = asked.iter().map(Asked::kind).collect();
+    command.arg(format!(
+        "{ANSWER_ITEMS_MAX} {ITEM_BYTES_MAX} {REPLY_BYTES_MAX} {kinds}"
+    ));
+    // One question asks for one member at most.
+    for one in asked {
+        if let Asked::Member(_, member) = one {
+            command.arg(member);
+        }
+    }
     command
 }
 
-fn names(members: Vec<Vec<u8>>) -> Result<BTreeSet<String>, ProviderError> {
-    members
-        .into_iter()
-        .map(|member| {
-            String::from_utf8(member)
-                .map_err(|_| ProviderError::Garbage("a member is not UTF-8".to_owned()))
-        })
-        .collect()
+fn texts(members: Vec<Vec<u8>>) -> Result<Vec<String>, ProviderError> {
+    let text = |bytes| {
+        String::from_utf8(bytes)
+            .map_err(|_| ProviderError::Garbage("a member is not UTF-8".to_owned()))
+    };
+    members.into_iter().map(text).collect()
 }
 
 fn oversize(code: &str) -> ProviderError {
     ProviderError::Oversize(match code {
-        "members" => "a set has more than 10000 members",
-        _ => "a member is longer than 1024 bytes, or all are longer than 16 MB",
+        "members" => "a set or hash has more than 10000 members",
+        _ => "a member is longer than 1024 bytes (64 kB in a hash), or all are longer than 16 MB",
     })
 }
 
@@ -357,7 +403,7 @@ pub(super) fn told(error: &RedisError) -> ProviderError {
     match error.code() {
         Some("OVERSIZE") => return oversize(error.detail().unwrap_or_default()),
         Some("WRONGTYPE") => {
-            return ProviderError::Garbage("a key is not a set".to_owned());
+            return ProviderError::Garbage("a key is not a set, or not a hash".to_owned());
         }
         Some(code) => {
             let hint = match code {

@@ -68,12 +68,18 @@ async fn subscribe(source: &Source, ears: &Ears) -> Result<PubSub, ProviderError
             subscribed.map_err(|error| super::link::told(&error))?;
         }
         if let Some((database, prefixes)) = &ears.keyspace {
-            for prefix in [
-                &prefixes.user_roles,
-                &prefixes.user_permissions,
-                &prefixes.role_permissions,
-            ] {
-                let pattern = format!("__keyspace@{database}__:{}*", literal(prefix));
+            let space = format!("__keyspace@{database}__:");
+            let of_names = [
+                Some(&prefixes.user_roles),
+                Some(&prefixes.user_permissions),
+                Some(&prefixes.role_permissions),
+                prefixes.user_attributes.as_ref(),
+            ];
+            let of_names = of_names.into_iter().flatten();
+            let patterns = of_names.map(|prefix| format!("{space}{}*", literal(prefix)));
+            let superusers = prefixes.superusers.as_deref();
+            let superusers = superusers.map(|key| format!("{space}{}", literal(key)));
+            for pattern in patterns.chain(superusers) {
                 let subscribed = subscriber.psubscribe(pattern).await;
                 subscribed.map_err(|error| super::link::told(&error))?;
             }
@@ -129,9 +135,10 @@ fn change(message: &Msg, ears: &Ears) -> Change {
 fn changed_key(channel: &[u8], database: i64, prefixes: &RedisPrefixes) -> Change {
     let space = format!("__keyspace@{database}__:");
     let user = channel.strip_prefix(space.as_bytes()).and_then(|key| {
-        [&prefixes.user_roles, &prefixes.user_permissions]
-            .into_iter()
-            .find_map(|prefix| key.strip_prefix(prefix.as_bytes()))
+        let of_users = [&prefixes.user_roles, &prefixes.user_permissions];
+        let of_users = of_users.into_iter().chain(&prefixes.user_attributes);
+        let mut named = of_users.filter_map(|prefix| key.strip_prefix(prefix.as_bytes()));
+        named.next()
     });
     named(user.unwrap_or_default())
 }
@@ -166,6 +173,8 @@ mod tests {
             user_roles: "user_roles:".to_owned(),
             user_permissions: "user_permissions:".to_owned(),
             role_permissions: "role_permissions:".to_owned(),
+            user_attributes: Some("user_attributes:".to_owned()),
+            superusers: Some("superusers".to_owned()),
         }
     }
 
@@ -179,6 +188,8 @@ mod tests {
                 Some("user_roles:bob"),
             ),
             (b"__keyspace@0__:user_roles:a:b\n*", Some("a:b\n*")),
+            (b"__keyspace@0__:user_attributes:bob", Some("bob")),
+            (b"__keyspace@0__:superusers", None),
             (b"__keyspace@0__:role_permissions:HR", None),
             (b"__keyspace@0__:user_roles:", None),
             (b"__keyspace@1__:user_roles:bob", None),

@@ -1,8 +1,9 @@
 //! The `redis` provider: the sets `user_roles:{user}`, `user_permissions:{user}` and
-//! `role_permissions:{role}` of a Redis, a Redis Cluster or what a Sentinel watches.
+//! `role_permissions:{role}` of a Redis, a Redis Cluster or what a Sentinel watches; where it is said so also the hash
+//! `user_attributes:{user}` and a set of superusers.
 //!
 //! ```text
-//! find             one round trip: both of the user's sets   (in a cluster: both at once)
+//! find             one round trip: all about the user        (in a cluster: all at once)
 //! role_permissions one round trip: the sets of all the roles (in a cluster: 16 at once)
 //! ```
 //!
@@ -20,8 +21,8 @@ use super::answer::{ANSWER_ITEMS_MAX, ITEM_BYTES_MAX};
 use super::flight::Flights;
 use super::{Answer, Asking, Provider, ProviderError};
 use crate::identity::Caller;
-use link::Link;
-use std::collections::BTreeSet;
+use link::{Asked, Link};
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,10 @@ pub struct RedisPrefixes {
     pub user_permissions: String,
     /// Of the sets of a role's permissions.
     pub role_permissions: String,
+    /// Of the hashes of a user's attributes; `None`: there are none.
+    pub user_attributes: Option<String>,
+    /// The whole key of the set of superusers; `None`: there is none.
+    pub superusers: Option<String>,
 }
 
 /// Asks a Redis.
@@ -74,17 +79,28 @@ impl RedisProvider {
     /// # Errors
     /// Why it cannot be asked.
     pub async fn probe(&self) -> Result<(), ProviderError> {
-        let prefixes = &self.prefixes;
-        let keys = [
-            prefixes.user_roles.clone(),
-            prefixes.user_permissions.clone(),
-            prefixes.role_permissions.clone(),
-        ];
-        self.sets(&keys).await.map(|_| ())
+        let mut asked = self.of_user("");
+        asked.push(Asked::Set(self.prefixes.role_permissions.clone()));
+        self.answers(&asked).await.map(|_| ())
     }
 
-    /// The members of the sets with these keys, in their order.
-    async fn sets(&self, keys: &[String]) -> Result<Vec<BTreeSet<String>>, ProviderError> {
+    /// Everything asked about a user.
+    fn of_user(&self, user_id: &str) -> Vec<Asked> {
+        let prefixes = &self.prefixes;
+        let key = |prefix: &String| format!("{prefix}{user_id}");
+        let mut asked = vec![
+            Asked::Set(key(&prefixes.user_roles)),
+            Asked::Set(key(&prefixes.user_permissions)),
+        ];
+        let attributes = prefixes.user_attributes.as_ref();
+        asked.extend(attributes.map(|prefix| Asked::Hash(key(prefix))));
+        let superusers = prefixes.superusers.as_ref();
+        asked.extend(superusers.map(|set| Asked::Member(set.clone(), user_id.to_owned())));
+        asked
+    }
+
+    /// What is at these keys, in their order.
+    async fn answers(&self, keys: &[Asked]) -> Result<Vec<Vec<String>>, ProviderError> {
         let asked = self.bounded(self.ask(keys)).await;
         if asked == Err(ProviderError::Timeout) {
             // Perhaps it died in silence; the next question gets another one.
@@ -105,15 +121,15 @@ impl RedisProvider {
 
     /// Puts the question to the connection there is; one that turns out to be lost is replaced once.
     /// Reading twice harms nobody.
-    async fn ask(&self, keys: &[String]) -> Result<Vec<BTreeSet<String>>, ProviderError> {
+    async fn ask(&self, keys: &[Asked]) -> Result<Vec<Vec<String>>, ProviderError> {
         let (number, link) = self.link().await?;
-        match link.sets(keys).await {
+        match link.ask(keys).await {
             Ok(sets) => return Ok(sets),
             Err(failure) if failure.lost => self.throw_away(number).await,
             Err(failure) => return Err(failure.error),
         }
         let (number, link) = self.link().await?;
-        match link.sets(keys).await {
+        match link.ask(keys).await {
             Ok(sets) => Ok(sets),
             Err(failure) => {
                 if failure.lost {
@@ -144,21 +160,47 @@ impl RedisProvider {
     }
 
     async fn find_user(&self, user_id: &str) -> Result<Answer, ProviderError> {
-        let prefixes = &self.prefixes;
-        let keys = [&prefixes.user_roles, &prefixes.user_permissions]
-            .map(|prefix| format!("{prefix}{user_id}"));
-        let mut sets = self.sets(&keys).await?.into_iter();
-        match (sets.next(), sets.next(), sets.next()) {
-            (Some(roles), Some(permissions), None) => Ok(Answer {
-                roles,
-                permissions,
-                ..Answer::default()
-            }),
-            _ => Err(ProviderError::Garbage(
-                "not as many sets as were asked for".to_owned(),
-            )),
+        let asked = self.of_user(user_id);
+        let found = self.answers(&asked).await?;
+        let mut answer = Answer::default();
+        let mut found = asked.iter().zip(found);
+        answer.roles = found
+            .next()
+            .into_iter()
+            .flat_map(|(_, roles)| roles)
+            .collect();
+        let permissions = found.next().into_iter();
+        answer.permissions = permissions.flat_map(|(_, items)| items).collect();
+        for (asked, items) in found {
+            match asked {
+                Asked::Hash(_) => answer.attributes = attributes(&items)?,
+                Asked::Set(_) | Asked::Member(..) => {
+                    answer.superuser = (!items.is_empty()).then_some(true);
+                }
+            }
         }
+        Ok(answer)
     }
+}
+
+/// Names and values in turn. A value that begins with `[` is a list of texts in JSON.
+fn attributes(items: &[String]) -> Result<BTreeMap<String, Vec<String>>, ProviderError> {
+    let mut attributes = BTreeMap::new();
+    for pair in items.chunks(2) {
+        let [name, value] = pair else {
+            let says = "an attribute has no value";
+            return Err(ProviderError::Garbage(says.to_owned()));
+        };
+        let values = match value.starts_with('[') {
+            false => vec![value.clone()],
+            true => serde_json::from_str(value).map_err(|_| {
+                let says = "an attribute begins with [ and is no list of texts in JSON";
+                ProviderError::Garbage(says.to_owned())
+            })?,
+        };
+        attributes.insert(name.clone(), values);
+    }
+    Ok(attributes)
 }
 
 impl Provider for RedisProvider {
@@ -182,8 +224,10 @@ impl Provider for RedisProvider {
     fn role_permissions<'a>(&'a self, roles: &'a BTreeSet<String>) -> Asking<'a, BTreeSet<String>> {
         Box::pin(async move {
             let prefix = &self.prefixes.role_permissions;
-            let keys: Vec<String> = roles.iter().map(|role| format!("{prefix}{role}")).collect();
-            let sets = self.sets(&keys).await?;
+            let keys = roles
+                .iter()
+                .map(|role| Asked::Set(format!("{prefix}{role}")));
+            let sets = self.answers(&keys.collect::<Vec<_>>()).await?;
             Ok(sets.into_iter().flatten().collect())
         })
     }

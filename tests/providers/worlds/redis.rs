@@ -25,7 +25,7 @@ impl RedisSource {
         let servers = match kind {
             Kind::RedisCluster | Kind::RedisClusterChannel => redis_server::cluster().await,
             Kind::RedisKeyspace => {
-                let notify = "notify-keyspace-events Ksg\n";
+                let notify = "notify-keyspace-events Kshg\n";
                 vec![Server::start("redis", None, notify).await]
             }
             _ => vec![Server::start("redis", folder, "").await],
@@ -97,6 +97,22 @@ impl RedisSource {
                 commands.push(add);
             }
         }
+        for (user, attributes) in &facts.attributes {
+            let mut set = redis::cmd("HSET");
+            set.arg(format!("user_attributes:{user}"));
+            for (name, values) in attributes {
+                // One value as it is, several as a list.
+                let list = serde_json::to_string(values).unwrap();
+                set.arg(name)
+                    .arg(if values.len() == 1 { &values[0] } else { &list });
+            }
+            commands.push(set);
+        }
+        if !facts.superusers.is_empty() {
+            let mut add = redis::cmd("SADD");
+            add.arg("superusers").arg(&facts.superusers);
+            commands.push(add);
+        }
         commands
     }
 
@@ -160,6 +176,8 @@ impl Source for RedisSource {
             user_roles_prefix: "user_roles:".to_owned(),
             user_permissions_prefix: "user_permissions:".to_owned(),
             role_permissions_prefix: "role_permissions:".to_owned(),
+            user_attributes_prefix: Some("user_attributes:".to_owned()),
+            superusers_key: Some("superusers".to_owned()),
             timeout: TIMEOUT,
             unheard_age_max: Duration::ZERO,
             invalidate_channel: heard.then(|| CHANNEL.to_owned()),
@@ -246,14 +264,6 @@ impl Source for RedisSource {
             Kind::RedisChannel | Kind::RedisClusterChannel | Kind::RedisKeyspace => Seen::WhenHeard,
             _ => Seen::AtOnce,
         }
-    }
-
-    fn attributes(&self) -> bool {
-        false
-    }
-
-    fn superusers(&self) -> bool {
-        false
     }
 }
 

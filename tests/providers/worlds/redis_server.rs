@@ -19,8 +19,8 @@ pub const LOGIN: &str = "rowgate";
 pub const CHANNEL: &str = "rowgate_invalidate";
 
 /// What rowgate.toml says that the login needs.
-const RIGHTS: &str = "~user_roles:* ~user_permissions:* ~role_permissions:* resetchannels \
-                      &rowgate_invalidate &__keyspace@0__:* +eval +scard +smembers +subscribe +psubscribe +ping \
+const RIGHTS: &str = "~user_roles:* ~user_permissions:* ~role_permissions:* ~user_attributes:* ~superusers resetchannels \
+                      &rowgate_invalidate &__keyspace@0__:* +eval +scard +smembers +hlen +hgetall +sismember +subscribe +psubscribe +ping \
                       +cluster|slots +role";
 
 /// One running `redis-server`.
