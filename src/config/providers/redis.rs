@@ -105,13 +105,8 @@ pub(super) fn provider(
         .iter()
         .find(|(host, _)| !is_near(host))
         .or(servers.first())?;
-    let tls = upstream_tls(
-        check,
-        path,
-        &farthest.0,
-        raw.tls.as_deref(),
-        raw.tls_ca.as_deref(),
-    );
+    let (tls, ca) = (raw.tls.as_deref(), raw.tls_ca.as_deref());
+    let tls = upstream_tls(check, path, &farthest.0, tls, ca);
     let [
         user_roles_prefix,
         user_permissions_prefix,
