@@ -423,17 +423,10 @@ impl<'g> Rewriter<'g> {
                 .scopes
                 .item(alias)
                 .ok_or_else(|| self.alias_unknown(alias, span))?,
-            [schema, table] => {
-                let found = self
-                    .bare_item(schema, table)
-                    .ok_or_else(|| self.alias_unknown(table, span))?;
-                if let Some(last) = parts.last() {
-                    *name = ObjectName::from(vec![last.clone()]);
+            [database @ .., schema, table] if database.len() <= 1 => {
+                if let [database] = database {
+                    self.same_database(database, &folded.join("."), position)?;
                 }
-                found
-            }
-            [database, schema, table] => {
-                self.same_database(database, &folded.join("."), position)?;
                 let found = self
                     .bare_item(schema, table)
                     .ok_or_else(|| self.alias_unknown(table, span))?;
