@@ -17,6 +17,7 @@
     reason = "a test fails by panicking, and nobody links against it"
 )]
 
+mod abuse;
 mod gate;
 mod hostile;
 mod openapi;
