@@ -26,6 +26,7 @@ mod origins;
 mod refused;
 mod shown;
 mod statements;
+mod twin;
 
 use rowgate::config::Enforcement;
 use rowgate::demo::Setup;

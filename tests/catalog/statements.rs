@@ -54,7 +54,7 @@ fn numbered(text: &str, numbers: &HashMap<String, u32>) -> String {
             .filter(|(name, _)| *name == "{" || is_name(name));
         match name {
             Some((name, behind)) => {
-                let number = numbers.get(name).copied().unwrap_or(4_000_000_000);
+                let number = numbers.get(name).copied().unwrap_or(2_000_000_000);
                 done.push_str(&number.to_string());
                 rest = behind;
             }
@@ -87,7 +87,6 @@ impl Statement {
     }
 
     /// The same with the parameters written into it.
-    #[allow(dead_code, reason = "for the comparison with a twin")]
     pub fn inlined(&self, numbers: &HashMap<String, u32>) -> String {
         let mut text = self.text(numbers);
         for (index, value) in self.parameters.iter().enumerate().rev() {

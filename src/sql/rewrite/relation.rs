@@ -1,8 +1,8 @@
 //! Which relation a name in FROM means: one of the catalogue, a granted table, or none.
 
-use super::Rewriter;
+use super::{Rewriter, names};
 use crate::catalog::{self, Found};
-use crate::error::Refusal;
+use crate::error::{Reason, Refusal};
 use crate::policy::{GrantedTable, RelationName};
 use sqlparser::tokenizer::Span;
 
@@ -50,5 +50,22 @@ impl<'g> Rewriter<'g> {
             Some(why) => refusal.hint(why),
             None => refusal,
         }
+    }
+
+    /// Refuses the name of another database, as PostgreSQL does whether there is one.
+    pub(crate) fn same_database(
+        &self,
+        database: &str,
+        name: &str,
+        position: Option<u32>,
+    ) -> Result<(), Refusal> {
+        if self.grants.database() == Some(database) {
+            return Ok(());
+        }
+        let name = names::shown(name);
+        let message = format!("cross-database references are not implemented: \"{name}\"");
+        Err(Refusal::new(Reason::UnsupportedSyntax, message)
+            .hint("Write the table's name without a database.")
+            .at(position))
     }
 }

@@ -306,23 +306,6 @@ impl<'g> Rewriter<'g> {
         Ok(())
     }
 
-    /// Refuses the name of another database, as PostgreSQL does whether there is one.
-    pub(crate) fn same_database(
-        &self,
-        database: &str,
-        name: &str,
-        position: Option<u32>,
-    ) -> Result<(), Refusal> {
-        if self.grants.database() == Some(database) {
-            return Ok(());
-        }
-        let name = names::shown(name);
-        let message = format!("cross-database references are not implemented: \"{name}\"");
-        Err(Refusal::new(Reason::UnsupportedSyntax, message)
-            .hint("Write the table's name without a database.")
-            .at(position))
-    }
-
     fn derived(&mut self, subquery: &mut Query, alias: Option<&TableAlias>) -> Result<(), Refusal> {
         let columns = self.query(subquery)?;
         self.push_item(alias, "", columns, None)
