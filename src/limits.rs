@@ -29,8 +29,10 @@ pub struct Limits {
     pub batch_bytes_max: usize,
     /// Most prepared statements one session may hold.
     pub statements_per_session_max: usize,
-    /// Most open portals one session may hold.
+    /// Most portals and cursors one session may have open.
     pub portals_per_session_max: usize,
+    /// Most savepoints in one transaction.
+    pub savepoints_max: usize,
     /// Most simultaneous client connections.
     pub clients_max: usize,
     /// Most connections beyond `clients_max`, which are served only if they bring a cancel request.
@@ -81,6 +83,7 @@ impl Default for Limits {
             batch_bytes_max: 32 * 1024 * 1024,
             statements_per_session_max: 1_000,
             portals_per_session_max: 100,
+            savepoints_max: 10_000,
             clients_max: 5_000,
             cancels_max: 16,
             worker_threads: 0,

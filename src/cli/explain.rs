@@ -155,13 +155,13 @@ enum Judgement {
 }
 
 fn judge(statement: &Statement, grants: &Grants, options: &Options) -> Judgement {
-    match &statement.kind {
-        StatementKind::Query => match sql::admit(&statement.text, grants, options) {
+    match (statement.query(), &statement.kind) {
+        (Some(query), _) => match sql::admit(query, grants, options) {
             Ok(query) => Judgement::Allowed(Box::new(query)),
             Err(refusal) => Judgement::Refused(refusal),
         },
-        StatementKind::Refused(refusal) => Judgement::Refused(refusal.clone()),
-        _ => Judgement::Local,
+        (None, StatementKind::Refused(refusal)) => Judgement::Refused(refusal.clone()),
+        (None, _) => Judgement::Local,
     }
 }
 

@@ -101,6 +101,25 @@ pub struct Decided {
     pub values: Vec<u32>,
 }
 
+/// A text as it was sent, and the query to judge: the same, or the one inside of it (`DECLARE c CURSOR FOR ...`) or that
+/// it names (`EXECUTE name`). Whom a statement runs for is said by the statement, never by the query inside.
+#[derive(Debug, Clone, Copy)]
+pub struct Said<'a> {
+    /// The whole statement: what is audited, and where a token may stand.
+    pub statement: &'a str,
+    /// The query.
+    pub query: &'a str,
+}
+
+impl<'a> From<&'a str> for Said<'a> {
+    fn from(query: &'a str) -> Self {
+        Self {
+            statement: query,
+            query,
+        }
+    }
+}
+
 /// How a text was sent.
 #[derive(Debug, Clone, Copy)]
 pub enum Asked<'a> {
@@ -145,11 +164,11 @@ impl Gateway {
         &self,
         caller: &Caller,
         known: Known<'_>,
-        text: &str,
+        said: Said<'_>,
         asked: Asked<'_>,
     ) -> Result<Decided, (Error, Option<Arc<Standing>>)> {
         let started = Instant::now();
-        let decided = self.judge(caller, known, text, asked).await;
+        let decided = self.judge(caller, known, said, asked).await;
         self.spent.deciding.add(started.elapsed());
         decided
     }
@@ -158,13 +177,14 @@ impl Gateway {
         &self,
         caller: &Caller,
         known: Known<'_>,
-        text: &str,
+        said: Said<'_>,
         asked: Asked<'_>,
     ) -> Result<Decided, (Error, Option<Arc<Standing>>)> {
         let (standing, by_token) = self
-            .standing_of(caller, text, known)
+            .standing_of(caller, said.statement, known)
             .await
             .map_err(|error| (error, None))?;
+        let text = said.query;
         let rewritten = match asked {
             Asked::Prepared {
                 types: _,

@@ -171,7 +171,12 @@ async fn prepare(
         }
     };
     let decided = match gateway
-        .decide(&request.caller, Known::default(), text, asked)
+        .decide(
+            &request.caller,
+            Known::default(),
+            text.as_str().into(),
+            asked,
+        )
         .await
     {
         Ok(decided) => decided,

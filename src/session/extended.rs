@@ -4,66 +4,19 @@
 //! get a number. A statement lives as long as the session, a portal as long as the transaction.
 
 use super::answer::{Answer, BIND_COMPLETE, CLOSE_COMPLETE, EMPTY_QUERY, NO_DATA, PARSE_COMPLETE};
-use super::courtesy::{self, Courtesy};
-use super::local;
 use super::message::{Bind, Parse};
 use super::parameter_types::PARAMETER_TYPES;
 use super::pipeline::Stop;
+use super::prepared::{Holder, Kind, Open, Portal, Prepared, Query, place};
 use super::told::Told;
-use super::{Ended, Session};
+use super::{Ended, Session, courtesy, local};
 use crate::audit::RequestId;
 use crate::error::{Error, Reason, Refusal};
-use crate::gateway::{Asked, Decided};
+use crate::gateway::{Asked, Said};
 use crate::sql;
 use crate::sql::statement::{Statement, StatementKind};
+use crate::upstream::Binding;
 use std::sync::Arc;
-use tokio::time::Instant;
-
-/// A prepared statement of the client.
-#[derive(Debug)]
-pub(super) struct Prepared {
-    kind: Kind,
-    types: Arc<[u32]>,
-}
-
-#[derive(Debug)]
-enum Kind {
-    Courtesy {
-        text: String,
-        courtesy: &'static Courtesy,
-    },
-    Empty,
-    Query {
-        text: String,
-        /// Where it starts in what the client sent, in characters.
-        offset_chars: u32,
-        decided: Decided,
-    },
-    Other(Statement),
-}
-
-/// A portal of the client.
-#[derive(Debug)]
-pub(super) struct Portal {
-    prepared: Arc<Prepared>,
-    /// For a query: the portal's name in the database, and what was decided when it was bound.
-    query: Option<(String, Decided)>,
-    /// What was bound, if the audit takes it.
-    parameters: Vec<Option<String>>,
-    /// For any other statement: it has been run.
-    done: bool,
-}
-
-impl Portal {
-    fn new(prepared: Arc<Prepared>, query: Option<(String, Decided)>) -> Self {
-        Self {
-            prepared,
-            query,
-            parameters: Vec::new(),
-            done: false,
-        }
-    }
-}
 
 impl Session {
     /// Parse.
@@ -101,20 +54,16 @@ impl Session {
             None => Kind::Empty,
             Some(statement) => self.prepare_statement(statement, &types).await?,
         };
-        let limit = self.limits().statements_per_session_max;
-        if self.statements.len() >= limit {
-            let message = format!("more than {limit} prepared statements");
-            let hint = "Close the ones that are not needed any more.";
-            return Err(Told::new(Reason::TooLarge.sqlstate(), message)
-                .hint(hint)
-                .into());
-        }
-        if let Kind::Query { decided, .. } = &kind {
+        self.room_for_statement()?;
+        if let Kind::Query(query) = &kind {
             // Types beyond the caller's parameters would be said of the principal's.
-            types.truncate(usize::from(decided.rewrite.query.parameters()));
+            types.truncate(usize::from(query.decided.rewrite.query.parameters()));
         }
         let types: Arc<[u32]> = types.into();
-        if let (Kind::Query { decided, .. }, Some(lease)) = (&kind, &mut self.lease) {
+        if let (Kind::Query(query), Some(lease)) = (&kind, &mut self.lease)
+            && matches!(query.holder, Holder::Plain)
+        {
+            let decided = &query.decided;
             let keep = decided.rewrite.comes_again() || !name.is_empty();
             // Literals are read by the settings in force.
             let settings = decided.standing.settings();
@@ -122,8 +71,7 @@ impl Session {
             lease.prepare(&mut self.script, &decided.rewrite.query, &types, keep)?;
         }
         self.script.local(PARSE_COMPLETE);
-        self.statements
-            .insert(name, Arc::new(Prepared { kind, types }));
+        self.keep_statement(name, Prepared { kind, types });
         Ok(())
     }
 
@@ -146,49 +94,79 @@ impl Session {
         statement: Statement,
         types: &[u32],
     ) -> Result<Kind, Stop> {
-        let id = RequestId::next();
-        match &statement.kind {
+        let (holder, offset_chars) = match &statement.kind {
             StatementKind::Query => {
                 if let Some(courtesy) = courtesy::find(&statement.text) {
                     let text = statement.text;
                     return Ok(Kind::Courtesy { text, courtesy });
                 }
-                self.check_block_for(&statement.text).await?;
-                if let Some(oid) = types.iter().find(|oid| !PARAMETER_TYPES.contains(oid)) {
-                    let refusal = Refusal::new(
-                        Reason::ParameterNotAllowed,
-                        format!("parameters of type {oid} are not accepted"),
-                    )
-                    .hint("Declare a built-in type, or none, and cast in the query.");
-                    let error = refusal.into();
-                    return Err(self.refuse(&statement.text, id, &error, None).await.into());
-                }
-                let decided = self
-                    .decide(
-                        &statement.text,
-                        Asked::Prepared {
-                            types,
-                            before: None,
-                        },
-                        id,
-                    )
-                    .await
-                    .map_err(|stop| shift(stop, statement.offset_chars))?;
-                let Statement {
-                    text, offset_chars, ..
-                } = statement;
-                Ok(Kind::Query {
-                    text,
-                    offset_chars,
-                    decided,
-                })
+                (Holder::Plain, Some(statement.offset_chars))
+            }
+            StatementKind::Declare {
+                name,
+                options,
+                query,
+            } => {
+                let holder = Holder::Cursor {
+                    name: name.clone(),
+                    options: *options,
+                    query: query.text.clone(),
+                };
+                (holder, place(&statement, query))
+            }
+            StatementKind::Copy { options, query } => {
+                let holder = Holder::Copy {
+                    options: options.clone(),
+                    query: query.text.clone(),
+                };
+                (holder, place(&statement, query))
             }
             StatementKind::Refused(refusal) => {
-                let error = Error::Refused(refusal.clone());
-                Err(self.refuse(&statement.text, id, &error, None).await.into())
+                let (error, id) = (Error::Refused(refusal.clone()), RequestId::next());
+                return Err(self.refuse(&statement.text, id, &error, None).await.into());
             }
-            _ => Ok(Kind::Other(statement)),
+            _ => return Ok(Kind::Other(statement)),
+        };
+        self.decide_held(statement.text, holder, offset_chars, types)
+            .await
+    }
+
+    /// Decides a query that is to be prepared.
+    pub(super) async fn decide_held(
+        &mut self,
+        statement: String,
+        holder: Holder,
+        offset_chars: Option<u32>,
+        types: &[u32],
+    ) -> Result<Kind, Stop> {
+        let id = RequestId::next();
+        self.check_block_for(&statement).await?;
+        if let Some(oid) = types.iter().find(|oid| !PARAMETER_TYPES.contains(oid)) {
+            let refusal = Refusal::new(
+                Reason::ParameterNotAllowed,
+                format!("parameters of type {oid} are not accepted"),
+            )
+            .hint("Declare a built-in type, or none, and cast in the query.");
+            return Err(self
+                .refuse(&statement, id, &refusal.into(), None)
+                .await
+                .into());
         }
+        let asked = Asked::Prepared {
+            types,
+            before: None,
+        };
+        let decided = self
+            .decide(holder.said(&statement), asked, id)
+            .await
+            .map_err(|stop| moved(stop, offset_chars))?;
+        self.check_copy(&statement, id, &holder, &decided).await?;
+        Ok(Kind::Query(Box::new(Query {
+            statement,
+            holder,
+            offset_chars,
+            decided,
+        })))
     }
 
     /// Bind.
@@ -209,12 +187,9 @@ impl Session {
         } else if self.portals.contains_key(&portal) {
             return Err(Told::new("42P03", format!("portal \"{portal}\" already exists")).into());
         }
-        if self.portals.len() >= self.limits().portals_per_session_max {
-            let message = "too many open portals";
-            return Err(Told::new(Reason::TooLarge.sqlstate(), message).into());
-        }
+        self.room_for_portal()?;
         let expected = match &prepared.kind {
-            Kind::Query { decided, .. } => decided.rewrite.query.parameters(),
+            Kind::Query(query) => query.decided.rewrite.query.parameters(),
             Kind::Courtesy { .. } | Kind::Empty | Kind::Other(_) => 0,
         };
         if binding.parameter_count != expected {
@@ -224,38 +199,72 @@ impl Session {
             );
             return Err(Told::new("08P01", message).into());
         }
-        let Kind::Query { text, decided, .. } = &prepared.kind else {
+        let open = match &prepared.kind {
+            Kind::Query(query) => Some(self.bind_query(&prepared, query, &binding).await?),
+            Kind::Other(statement) => self.bind_other(statement, &binding).await?,
+            Kind::Courtesy { .. } | Kind::Empty => None,
+        };
+        if open.is_none() {
             self.script.local(BIND_COMPLETE);
-            self.portals.insert(portal, Portal::new(prepared, None));
-            return Ok(());
-        };
-        self.check_block_for(text).await?;
+        }
+        let done = false;
+        self.portals.insert(
+            portal,
+            Portal {
+                prepared,
+                open,
+                done,
+            },
+        );
+        Ok(())
+    }
+
+    async fn bind_query(
+        &mut self,
+        prepared: &Prepared,
+        query: &Query,
+        binding: &Binding,
+    ) -> Result<Open, Stop> {
+        let (said, types) = (query.said(), &prepared.types);
+        self.check_block_for(said.statement).await?;
         let asked = Asked::Prepared {
-            types: &prepared.types,
-            before: Some(decided),
+            types,
+            before: Some(&query.decided),
         };
-        let decided = self.decide(text, asked, RequestId::next()).await?;
-        self.portal_number += 1;
-        let name = ["p", itoa::Buffer::new().format(self.portal_number)].concat();
-        let query = &decided.rewrite.query;
+        let decided = self
+            .decide(said, asked, RequestId::next())
+            .await
+            .map_err(|stop| moved(stop, query.offset_chars))?;
         // The rights may have changed since Parse, and with them what the text takes.
-        if query.parameters() != binding.parameter_count {
+        if decided.rewrite.query.parameters() != binding.parameter_count {
             let told = Told::new("0A000", "the statement has changed");
             return Err(told.hint("Prepare it again.").into());
         }
-        let settings = decided.standing.settings();
-        if let Some(lease) = &mut self.lease {
-            let script = &mut self.script;
-            lease.become_principal(script, settings, self.settings.sent())?;
-            let statement = lease.prepare(script, query, &prepared.types, true)?;
-            lease.bind(script, &name, statement, query, settings, &binding, true)?;
+        let (name, _) = self.new_portal();
+        self.bind_held(name, &query.holder, decided, types, binding, true)
+    }
+
+    /// Statements that need something of the database although they hold no query.
+    async fn bind_other(
+        &mut self,
+        statement: &Statement,
+        binding: &Binding,
+    ) -> Result<Option<Open>, Stop> {
+        let formats = &binding.result_formats;
+        let text = &statement.text;
+        match &statement.kind {
+            StatementKind::Fetch { cursor, fetch } => {
+                let (name, _) = self.new_portal();
+                let open = self.bind_fetch(text, cursor, *fetch, name, Some(formats));
+                Ok(Some(open.await?))
+            }
+            StatementKind::Execute { name, arguments } => {
+                let (portal, _) = self.new_portal();
+                let open = self.bind_execute(text, name, arguments, portal, Some(formats));
+                Ok(Some(open.await?))
+            }
+            _ => Ok(None),
         }
-        let mut made = Portal::new(prepared, Some((name, decided)));
-        if self.gateway.records_parameters() {
-            made.parameters = binding.shown();
-        }
-        self.portals.insert(portal, made);
-        Ok(())
     }
 
     /// Describe of a statement.
@@ -266,26 +275,59 @@ impl Session {
 
     async fn try_describe_statement(&mut self, name: &str) -> Result<(), Stop> {
         let prepared = self.statement(name)?;
-        let Kind::Query { text, decided, .. } = &prepared.kind else {
-            self.script
-                .local(Answer::bytes(|answer| answer.no_parameters()));
-            self.describe_local(&prepared);
-            return Ok(());
-        };
+        match &prepared.kind {
+            Kind::Query(query) if !matches!(query.holder, Holder::Copy { .. }) => {
+                let columns = matches!(query.holder, Holder::Plain);
+                let said = query.said();
+                self.describe_query(&prepared, query, said, None, columns)
+                    .await
+            }
+            Kind::Other(statement) => match &statement.kind {
+                StatementKind::Fetch { cursor, fetch } => {
+                    self.describe_fetch(&statement.text, cursor, *fetch).await
+                }
+                StatementKind::Execute { name, .. } => {
+                    self.describe_execute(&statement.text, name).await
+                }
+                _ => self.describe_without_parameters(&prepared),
+            },
+            Kind::Query(_) | Kind::Courtesy { .. } | Kind::Empty => {
+                self.describe_without_parameters(&prepared)
+            }
+        }
+    }
+
+    /// Describes a query, for whom `said` says; without the last `hidden` parameters, or all but the principal's.
+    pub(super) async fn describe_query(
+        &mut self,
+        prepared: &Prepared,
+        query: &Query,
+        said: Said<'_>,
+        hidden: Option<usize>,
+        columns: bool,
+    ) -> Result<(), Stop> {
         self.check_block()?;
+        let types = &prepared.types;
         let asked = Asked::Prepared {
-            types: &prepared.types,
-            before: Some(decided),
+            types,
+            before: Some(&query.decided),
         };
-        let decided = self.decide(text, asked, RequestId::next()).await?;
+        let decided = self.decide(said, asked, RequestId::next()).await?;
         if let Some(lease) = &mut self.lease {
-            let script = &mut self.script;
-            let query = &decided.rewrite.query;
+            let (script, query) = (&mut self.script, &decided.rewrite.query);
             let settings = decided.standing.settings();
             lease.become_principal(script, settings, self.settings.sent())?;
-            let statement = lease.prepare(script, query, &prepared.types, true)?;
-            lease.describe_statement(script, statement, query)?;
+            let statement = lease.prepare(script, query, types, true)?;
+            let hidden = hidden.unwrap_or_else(|| query.principal_parameters().len());
+            lease.describe_statement(script, statement, query, hidden, columns)?;
         }
+        Ok(())
+    }
+
+    fn describe_without_parameters(&mut self, prepared: &Prepared) -> Result<(), Stop> {
+        self.script
+            .local(Answer::bytes(|answer| answer.no_parameters()));
+        self.describe_local(prepared);
         Ok(())
     }
 
@@ -295,7 +337,7 @@ impl Session {
             Kind::Courtesy { courtesy, .. } => {
                 Some(courtesy.columns.iter().map(|c| (*c).to_owned()).collect())
             }
-            Kind::Empty | Kind::Query { .. } => None,
+            Kind::Empty | Kind::Query(_) => None,
         };
         self.script.local(match columns {
             None => NO_DATA,
@@ -314,9 +356,10 @@ impl Session {
 
     fn try_describe_portal(&mut self, name: &str) -> Result<(), Stop> {
         let portal = self.portals.get(name).ok_or_else(|| no_portal(name))?;
-        match (&portal.query, &mut self.lease) {
-            (Some((name, decided)), Some(lease)) => {
-                lease.describe_portal(&mut self.script, name, &decided.rewrite.query)?;
+        match (&portal.open, &mut self.lease) {
+            (Some(open), Some(lease)) => {
+                let query = &open.decided.rewrite.query;
+                lease.describe_portal(&mut self.script, &open.name, query)?;
             }
             _ => {
                 let prepared = Arc::clone(&portal.prepared);
@@ -335,6 +378,10 @@ impl Session {
     async fn try_execute(&mut self, name: &str, rows_max: i32) -> Result<(), Stop> {
         let portal = self.portals.get_mut(name).ok_or_else(|| no_portal(name))?;
         let prepared = Arc::clone(&portal.prepared);
+        if let Some(open) = portal.open.clone() {
+            let id = RequestId::next();
+            return self.run_open(&prepared, &open, id, rows_max).await;
+        }
         match &prepared.kind {
             Kind::Empty => {
                 self.script.local(EMPTY_QUERY);
@@ -346,61 +393,10 @@ impl Session {
                     let message = format!("portal \"{name}\" cannot be run");
                     return Err(Told::new("55000", message).into());
                 }
-                self.other_statement(&statement.text, &statement.kind, false)
-                    .await
+                self.other_statement(statement, false).await.map(drop)
             }
-            Kind::Query { text, .. } => {
-                let Some((database_name, decided)) = portal.query.clone() else {
-                    return Err(no_portal(name).into());
-                };
-                let parameters = portal.parameters.clone();
-                self.execute_query(text, &database_name, &decided, parameters, rows_max)
-                    .await
-            }
+            Kind::Query(_) => Err(no_portal(name).into()),
         }
-    }
-
-    async fn execute_query(
-        &mut self,
-        text: &str,
-        portal: &str,
-        bound: &Decided,
-        parameters: Vec<Option<String>>,
-        rows_max: i32,
-    ) -> Result<(), Stop> {
-        self.check_block_for(text).await?;
-        let id = RequestId::next();
-        let started = Instant::now();
-        let now = self
-            .gateway
-            .standing_of(&self.caller, text, self.known())
-            .await;
-        let now = match now {
-            Ok((standing, by_token)) => {
-                if !by_token {
-                    self.know(&standing);
-                }
-                standing
-            }
-            Err(error) => return Err(self.refuse(text, id, &error, None).await.into()),
-        };
-        if !now.same_as(&bound.standing) {
-            let error = Refusal::new(
-                Reason::NotAuthorized,
-                "your rights changed since this portal was bound",
-            )
-            .hint("Bind the statement again.")
-            .into();
-            return Err(self.refuse(text, id, &error, Some(&now)).await.into());
-        }
-        let request = self.open_request(id, started, text, Some(bound), &parameters);
-        let Some(lease) = &mut self.lease else {
-            return Err(Told::new("34000", "the portal is gone").into());
-        };
-        let script = &mut self.script;
-        lease.become_principal(script, bound.standing.settings(), self.settings.sent())?;
-        lease.execute(script, portal, rows_max, request)?;
-        Ok(())
     }
 
     /// Close of a statement; closing what is not there is no error.
@@ -417,14 +413,13 @@ impl Session {
         self.conclude(result).await
     }
 
-    fn drop_portal(&mut self, name: &str) -> Result<(), Stop> {
+    pub(super) fn drop_portal(&mut self, name: &str) -> Result<(), Stop> {
         if let Some(Portal {
-            query: Some((name, _)),
-            ..
+            open: Some(open), ..
         }) = self.portals.remove(name)
             && let Some(lease) = &mut self.lease
         {
-            lease.close_portal(&mut self.script, &name)?;
+            lease.close_portal(&mut self.script, &open.name)?;
         }
         Ok(())
     }
@@ -435,18 +430,15 @@ impl Session {
         let portals = self.portals.values().map(|portal| &portal.prepared);
         let mut all = self.statements.values().chain(portals);
         all.find_map(|prepared| match &prepared.kind {
-            Kind::Query {
-                text,
-                offset_chars,
-                decided,
-            } if decided.rewrite.query.text() == sent => {
-                sql::position_in(text, sent, position).map(|at| at + offset_chars)
+            Kind::Query(query) if query.decided.rewrite.query.text() == sent => {
+                let at = sql::position_in(query.said().query, sent, position)?;
+                Some(at + query.offset_chars?)
             }
-            Kind::Query { .. } | Kind::Courtesy { .. } | Kind::Empty | Kind::Other(_) => None,
+            Kind::Query(_) | Kind::Courtesy { .. } | Kind::Empty | Kind::Other(_) => None,
         })
     }
 
-    fn statement(&self, name: &str) -> Result<Arc<Prepared>, Told> {
+    pub(super) fn statement(&self, name: &str) -> Result<Arc<Prepared>, Told> {
         self.statements
             .get(name)
             .cloned()
@@ -454,10 +446,12 @@ impl Session {
     }
 }
 
-fn shift(stop: Stop, offset_chars: u32) -> Stop {
+/// A position in a query becomes one in what the client sent, if the query stands there.
+pub(super) fn moved(stop: Stop, offset_chars: Option<u32>) -> Stop {
     match stop {
         Stop::Told(mut told) => {
-            told.position = told.position.map(|at| at + offset_chars);
+            let place = told.position.zip(offset_chars);
+            told.position = place.map(|(at, offset)| at + offset);
             Stop::Told(told)
         }
         Stop::Ended(ended) => Stop::Ended(ended),

@@ -7,10 +7,11 @@ use super::courtesy::Courtesy;
 use super::extended::no_statement;
 use super::pipeline::Stop;
 use super::principal;
+use super::simple::Placed;
 use super::told::Told;
 use crate::audit::RequestId;
 use crate::error::Error;
-use crate::sql::statement::{SetValue, StatementKind};
+use crate::sql::statement::{SetValue, Statement, StatementKind};
 use tokio::time::Instant;
 
 /// Columns of SHOW's answer, if the statement has one.
@@ -27,17 +28,30 @@ pub(super) fn columns(kind: &StatementKind, settings: &super::Settings) -> Optio
 }
 
 impl Session {
-    /// Answers a statement that is not a query. `describe` = the simple protocol, where RowDescription
-    /// comes with the answer.
+    /// Answers a statement that is not a query; where the query stands that it holds, if it holds one.
+    /// `describe` = the simple protocol, where RowDescription comes with the answer.
     pub(super) async fn other_statement(
+        &mut self,
+        statement: &Statement,
+        describe: bool,
+    ) -> Result<Option<Placed>, Stop> {
+        let Statement { text, kind, .. } = statement;
+        if principal::is_asked_for(kind) {
+            return self.show_principal(text, describe).await.map(|()| None);
+        }
+        if let StatementKind::Prepare { name, types, query } = kind {
+            let prepared = self.prepare_sql(statement, name, types, query);
+            return prepared.await.map(Some);
+        }
+        self.run_other(text, kind, describe).await.map(|()| None)
+    }
+
+    async fn run_other(
         &mut self,
         text: &str,
         kind: &StatementKind,
         describe: bool,
     ) -> Result<(), Stop> {
-        if principal::is_asked_for(kind) {
-            return self.show_principal(text, describe).await;
-        }
         let id = RequestId::next();
         if let StatementKind::Refused(refusal) = kind {
             let error = Error::Refused(refusal.clone());
@@ -144,9 +158,22 @@ impl Session {
                 self.deallocate(name)?;
                 "DEALLOCATE"
             }
-            StatementKind::CloseAll => "CLOSE CURSOR ALL",
+            StatementKind::Discard(tag) => tag,
+            StatementKind::CloseAll => {
+                self.close_all()?;
+                "CLOSE CURSOR ALL"
+            }
+            StatementKind::Close(name) => {
+                self.close_cursor(name)?;
+                "CLOSE CURSOR"
+            }
             StatementKind::UnlistenAll => "UNLISTEN",
             StatementKind::Query
+            | StatementKind::Prepare { .. }
+            | StatementKind::Execute { .. }
+            | StatementKind::Declare { .. }
+            | StatementKind::Fetch { .. }
+            | StatementKind::Copy { .. }
             | StatementKind::Refused(_)
             | StatementKind::Begin { .. }
             | StatementKind::Commit { .. }

@@ -8,15 +8,18 @@
 mod answer;
 mod client;
 mod courtesy;
+mod cursors;
 mod extended;
 mod local;
 mod message;
 mod parameter_types;
 mod pipeline;
+mod prepared;
 mod principal;
 mod setting_list;
 mod settings;
 mod simple;
+mod sql_prepared;
 mod told;
 mod transaction;
 
@@ -31,8 +34,8 @@ use crate::gateway::{Gateway, SessionFacts, Standing};
 use crate::identity::Caller;
 use crate::limits::Limits;
 use crate::upstream::{CancelSlot, Gate, Lease, Script};
-use extended::{Portal, Prepared};
 use pipeline::OpenRequest;
+use prepared::{Portal, Prepared};
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
@@ -48,8 +51,12 @@ pub struct Session {
     slot: Arc<CancelSlot>,
     settings: Settings,
     statements: HashMap<String, Arc<Prepared>>,
+    /// Statements whose Parse the database has not answered yet, with the mark behind it.
+    unsure: Vec<(u64, String)>,
+    /// Portals and cursors.
     portals: HashMap<String, Portal>,
     portal_number: u64,
+    savepoints: Vec<transaction::Savepoint>,
     standing: Option<Arc<Standing>>,
     /// Nothing has been waited for since it was asked for.
     standing_fresh: bool,
@@ -108,8 +115,10 @@ impl Session {
             slot,
             settings,
             statements: HashMap::new(),
+            unsure: Vec::new(),
             portals: HashMap::new(),
             portal_number: 0,
+            savepoints: Vec::new(),
             standing: None,
             standing_fresh: false,
             lease: None,

@@ -14,6 +14,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_prepare_may_declare_is_on_the_list() {
+        for oid in crate::sql::statement::declarable_oids() {
+            assert!(PARAMETER_TYPES.contains(&oid), "{oid}");
+        }
+    }
+
+    #[test]
     fn parameter_types_are_built_in_and_look_nothing_up() {
         // regproc, regprocedure, regoper, regoperator, regclass, regtype, regrole, regnamespace,
         // regconfig, record, any, and the first oid of user-defined types.

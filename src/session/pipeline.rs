@@ -147,6 +147,9 @@ impl Session {
         }
         let told = failure.map(|failure| Told::failure(failure, first));
         self.close_requests(told.as_ref().map(|told| told.sqlstate.as_ref()));
+        if told.is_none() {
+            self.settle_statements();
+        }
         self.after_run();
         Ok(told)
     }
@@ -206,17 +209,14 @@ impl Session {
 
     /// The end of a simple query or of an extended pipeline.
     pub(super) async fn ready(&mut self) -> Result<(), Ended> {
-        self.ready_after(|_| None).await
+        self.ready_after(|_| ()).await
     }
 
     /// As [`Session::ready`]; `place` finds in the caller's text what the database points at in the final one.
-    pub(super) async fn ready_after(
-        &mut self,
-        place: impl FnOnce(u32) -> Option<u32>,
-    ) -> Result<(), Ended> {
+    pub(super) async fn ready_after(&mut self, place: impl FnOnce(&mut Told)) -> Result<(), Ended> {
         let failure = self.settle().await?;
         if let Some(mut told) = failure {
-            told.position = told.position.or(told.final_position.and_then(place));
+            place(&mut told);
             self.tell(told);
         }
         self.finish_ready().await;
@@ -233,6 +233,8 @@ impl Session {
     fn tell(&mut self, mut told: Told) {
         self.block.fail();
         told.position = told.position.or_else(|| self.place(&told));
+        self.name_cursor(&mut told);
+        self.settle_statements();
         Answer::new(self.client.out_mut()).error(&told);
     }
 
@@ -311,11 +313,7 @@ impl Session {
         let Err(told) = self.check_block() else {
             return Ok(());
         };
-        let (id, standing) = (RequestId::next(), self.standing.as_ref());
-        self.gateway
-            .record_refused(id, &self.facts, &self.caller, text, standing, told.slug)
-            .await;
-        Err(told.into())
+        Err(self.stop_recorded(text, told).await)
     }
 
     /// In a failed transaction only its end is possible.

@@ -6,12 +6,36 @@ use super::told::Told;
 use super::{Ended, Session, courtesy};
 use crate::audit::RequestId;
 use crate::error::{Error, Reason, Refusal};
-use crate::gateway::{Asked, Decided, Known, Standing};
+use crate::gateway::{Asked, Decided, Known, Said, Standing};
 use crate::sql::statement::{Statement, StatementKind};
 use crate::sql::{self, Rewrite};
 use crate::upstream::Binding;
 use std::sync::Arc;
 use tokio::time::Instant;
+
+/// Where a query stands in what the client sent.
+#[derive(Debug)]
+pub(super) struct Placed {
+    query: String,
+    offset_chars: Option<u32>,
+    rewrite: Arc<Rewrite>,
+}
+
+impl Placed {
+    pub(super) fn new(query: &str, offset_chars: Option<u32>, rewrite: &Arc<Rewrite>) -> Self {
+        Self {
+            query: query.to_owned(),
+            offset_chars,
+            rewrite: Arc::clone(rewrite),
+        }
+    }
+
+    /// The position of what the database points at in the final text.
+    fn find(&self, position: u32) -> Option<u32> {
+        let found = sql::position_in(&self.query, self.rewrite.query.text(), position)?;
+        Some(found + self.offset_chars?)
+    }
+}
 
 impl Session {
     /// Answers a Query message, up to ReadyForQuery.
@@ -31,7 +55,7 @@ impl Session {
         let mut last = None;
         for statement in statements.iter() {
             match self.simple_statement(statement).await {
-                Ok(rewrite) => last = rewrite.map(|rewrite| (statement, rewrite)),
+                Ok(placed) => last = placed,
                 Err(Stop::Ended(ended)) => return Err(*ended),
                 Err(Stop::Told(mut told)) => {
                     told.position = told.position.map(|at| at + statement.offset_chars);
@@ -39,44 +63,46 @@ impl Session {
                 }
             }
         }
-        match (last, statements.len()) {
-            (Some((statement, rewrite)), 1) => {
-                let place = |position| {
-                    let found = sql::position_in(&statement.text, rewrite.query.text(), position);
-                    found.map(|position| position + statement.offset_chars)
-                };
-                self.ready_after(place).await
+        // Of several the database does not say which it means.
+        let last = last.filter(|_| statements.len() == 1);
+        self.ready_after(|told| {
+            let at = told.final_position.zip(last);
+            told.position = told.position.or(at.and_then(|(at, last)| last.find(at)));
+            // Nor is it a statement that was prepared before.
+            told.final_text = None;
+        })
+        .await
+    }
+
+    /// Puts a statement's messages into the script; where its query stands, if it holds one.
+    async fn simple_statement(&mut self, statement: &Statement) -> Result<Option<Placed>, Stop> {
+        match &statement.kind {
+            StatementKind::Query => self.simple_query(statement).await,
+            StatementKind::Declare { .. } | StatementKind::Copy { .. } => {
+                self.simple_held(statement).await
             }
-            // Of several the database does not say which it means.
-            (Some(_) | None, _) => self.ready().await,
+            StatementKind::Fetch { cursor, fetch } => {
+                self.simple_fetch(statement, cursor, *fetch).await?;
+                Ok(None)
+            }
+            StatementKind::Execute { name, arguments } => {
+                self.simple_execute(statement, name, arguments).await?;
+                Ok(None)
+            }
+            _ => self.other_statement(statement, true).await,
         }
     }
 
-    /// Puts a statement's messages into the script; the rewrite, if it is a query's.
-    async fn simple_statement(
-        &mut self,
-        statement: &Statement,
-    ) -> Result<Option<Arc<Rewrite>>, Stop> {
-        let Statement { text, kind, .. } = statement;
-        if *kind != StatementKind::Query {
-            return self.other_statement(text, kind, true).await.map(|()| None);
-        }
+    async fn simple_query(&mut self, statement: &Statement) -> Result<Option<Placed>, Stop> {
+        let text = &statement.text;
         if let Some(known) = courtesy::find(text) {
             return self.courtesy(text, known, true).await.map(|()| None);
         }
         self.check_block_for(text).await?;
         let id = RequestId::next();
         let started = Instant::now();
-        let decided = self.decide(text, Asked::Simple, id).await?;
-        if usize::from(decided.rewrite.query.parameters()) > decided.values.len() {
-            let error = Refusal::new(Reason::ParameterNotAllowed, "there is no parameter $1")
-                .hint("Send the values with Parse and Bind, or write them into the query.")
-                .into();
-            return Err(self
-                .refuse(text, id, &error, Some(&decided.standing))
-                .await
-                .into());
-        }
+        let decided = self.decide(text.as_str().into(), Asked::Simple, id).await?;
+        self.check_values(text, id, &decided).await?;
         let request = self.open_request(id, started, text, Some(&decided), &[]);
         let keep = decided.rewrite.comes_again();
         let Some(lease) = &mut self.lease else {
@@ -91,18 +117,36 @@ impl Session {
         lease.bind(script, "", name, query, settings, &binding, false)?;
         lease.describe_portal(script, "", query)?;
         lease.execute(script, "", 0, request)?;
-        Ok(Some(decided.rewrite))
+        let offset = Some(statement.offset_chars);
+        Ok(Some(Placed::new(text, offset, &decided.rewrite)))
+    }
+
+    /// By the simple protocol nothing is bound but the numbers taken out of the text.
+    pub(super) async fn check_values(
+        &mut self,
+        text: &str,
+        id: RequestId,
+        decided: &Decided,
+    ) -> Result<(), Stop> {
+        if usize::from(decided.rewrite.query.parameters()) <= decided.values.len() {
+            return Ok(());
+        }
+        let error = Refusal::new(Reason::ParameterNotAllowed, "there is no parameter $1")
+            .hint("Send the values with Parse and Bind, or write them into the query.")
+            .into();
+        let standing = Some(&decided.standing);
+        Err(self.refuse(text, id, &error, standing).await.into())
     }
 
     /// Decides a query and leases a connection for it; what is refused is recorded here.
     pub(super) async fn decide(
         &mut self,
-        text: &str,
+        said: Said<'_>,
         asked: Asked<'_>,
         id: RequestId,
     ) -> Result<Decided, Stop> {
-        let known = self.known();
-        match self.gateway.decide(&self.caller, known, text, asked).await {
+        let (known, text) = (self.known(), said.statement);
+        match self.gateway.decide(&self.caller, known, said, asked).await {
             Ok(decided) => {
                 if !decided.by_token {
                     self.know(&decided.standing);
@@ -148,6 +192,15 @@ impl Session {
             }
             other => other,
         }
+    }
+
+    /// Records a request that is refused in these words.
+    pub(super) async fn stop_recorded(&mut self, text: &str, told: Told) -> Stop {
+        let (id, standing) = (RequestId::next(), self.standing.as_ref());
+        self.gateway
+            .record_refused(id, &self.facts, &self.caller, text, standing, told.slug)
+            .await;
+        told.into()
     }
 
     /// Records a refused request; what to tell.

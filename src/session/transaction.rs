@@ -3,6 +3,8 @@
 use super::Session;
 use super::answer::Answer;
 use super::pipeline::Stop;
+use super::told::Told;
+use crate::error::Reason;
 use crate::sql::statement::{Isolation, StatementKind};
 use crate::upstream::TransactionCommand;
 
@@ -55,6 +57,14 @@ impl Block {
     pub(super) fn connection_lost(&mut self) {
         self.lost = self.open;
     }
+}
+
+/// A savepoint of the open transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Savepoint {
+    name: String,
+    /// The last portal made before it.
+    portal_number: u64,
 }
 
 /// What the session remembers for transactions to come.
@@ -127,6 +137,7 @@ impl Session {
             let Block { open, lost, .. } = self.block;
             let committed = tag == "COMMIT";
             if open || lost {
+                self.end_cursors();
                 for (name, value) in self.settings.end_transaction(committed) {
                     self.script
                         .local(Answer::bytes(|a| a.parameter(name, &value)));
@@ -142,6 +153,7 @@ impl Session {
             }
         } else {
             self.check_block_before(&command)?;
+            self.room_for_savepoint(&command)?;
         }
         self.lease_any().await?;
         if let Some(lease) = &mut self.lease {
@@ -155,10 +167,42 @@ impl Session {
             TransactionCommand::SetTransaction { isolation, .. } => {
                 self.settings.set_isolation(isolation);
             }
-            TransactionCommand::RollbackTo(_) => self.block.failed = false,
+            TransactionCommand::RollbackTo(name) => {
+                self.block.failed = false;
+                self.back_to(&name);
+            }
+            TransactionCommand::Savepoint(name) => self.savepoints.push(Savepoint {
+                name,
+                portal_number: self.portal_number,
+            }),
+            TransactionCommand::Release(name) => {
+                let at = self.savepoints.iter().rposition(|s| s.name == name);
+                self.savepoints.truncate(at.unwrap_or(usize::MAX));
+            }
             _ => {}
         }
         Ok(())
+    }
+
+    /// The transaction ends, and with it everything open in the database.
+    fn end_cursors(&mut self) {
+        self.savepoints.clear();
+        self.portals.retain(|_, portal| portal.open.is_none());
+    }
+
+    /// Back to a savepoint: what was opened since is gone.
+    fn back_to(&mut self, name: &str) {
+        let Some(at) = self.savepoints.iter().rposition(|s| s.name == name) else {
+            return;
+        };
+        self.savepoints.truncate(at + 1);
+        let Some(Savepoint { portal_number, .. }) = self.savepoints.last() else {
+            return;
+        };
+        self.portals.retain(|_, portal| {
+            let open = portal.open.as_ref();
+            open.is_none_or(|open| open.number <= *portal_number)
+        });
     }
 
     fn check_block_before(&self, command: &TransactionCommand) -> Result<(), Stop> {
@@ -166,6 +210,18 @@ impl Session {
             TransactionCommand::RollbackTo(_) if !self.block.lost => Ok(()),
             _ => Ok(self.check_block()?),
         }
+    }
+
+    fn room_for_savepoint(&self, command: &TransactionCommand) -> Result<(), Stop> {
+        let limit = self.limits().savepoints_max;
+        if self.savepoints.len() < limit || !matches!(command, TransactionCommand::Savepoint(_)) {
+            return Ok(());
+        }
+        let message = format!("more than {limit} savepoints in one transaction");
+        let told = Told::new(Reason::TooLarge.sqlstate(), message);
+        Err(told
+            .hint("Release those that are not needed any more.")
+            .into())
     }
 
     /// A command that changes nothing in the database.

@@ -24,6 +24,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod wrap;
 
 use crate::error::Refusal;
 use crate::limits::Limits;
@@ -34,6 +35,7 @@ pub use position::position_in;
 pub use stack::STACK_BYTES;
 pub use template::{INTEGER_OID, Template};
 pub use verify::VerifiedQuery;
+pub use wrap::{Wrapped, Wrapper};
 
 /// Which form of the installed views a query reads (DESIGN section 3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,7 +1,7 @@
 //! The texts of our own that go to the database beside verified queries: made from closed sets only.
 
 use crate::policy::quote_identifier;
-use crate::sql::statement::Isolation;
+use crate::sql::statement::{Direction, Fetch, Isolation};
 
 /// What a client's transaction statement becomes. Every transaction is read only.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +63,39 @@ impl TransactionCommand {
                 modes(*isolation, *deferrable)
             ),
         }
+    }
+}
+
+/// FETCH or MOVE of a cursor, by the name Rowgate gave it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CursorCommand {
+    /// Its name in the database.
+    pub cursor: String,
+    /// Which rows.
+    pub fetch: Fetch,
+}
+
+impl CursorCommand {
+    /// The text to send.
+    pub(super) fn text(&self) -> String {
+        let Self { cursor, fetch } = self;
+        let Fetch {
+            only_move,
+            direction,
+            count,
+        } = fetch;
+        let verb = if *only_move { "MOVE" } else { "FETCH" };
+        let direction = match direction {
+            Direction::Forward => "FORWARD",
+            Direction::Backward => "BACKWARD",
+            Direction::Absolute => "ABSOLUTE",
+            Direction::Relative => "RELATIVE",
+        };
+        let count = count.map_or_else(|| "ALL".to_owned(), |count| count.to_string());
+        format!(
+            "{verb} {direction} {count} FROM {}",
+            quote_identifier(cursor)
+        )
     }
 }
 
@@ -146,6 +179,25 @@ mod tests {
         assert_eq!(
             full.text(),
             "BEGIN READ ONLY, ISOLATION LEVEL SERIALIZABLE, DEFERRABLE"
+        );
+    }
+
+    #[test]
+    fn fetches_are_numbers_and_a_quoted_name() {
+        let text = |only_move, direction, count| {
+            let fetch = Fetch {
+                only_move,
+                direction,
+                count,
+            };
+            let cursor = "p7".to_owned();
+            CursorCommand { cursor, fetch }.text()
+        };
+        let (forward, relative) = (Direction::Forward, Direction::Relative);
+        assert_eq!(text(false, forward, None), "FETCH FORWARD ALL FROM \"p7\"");
+        assert_eq!(
+            text(true, relative, Some(-3)),
+            "MOVE RELATIVE -3 FROM \"p7\""
         );
     }
 

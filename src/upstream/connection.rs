@@ -34,7 +34,11 @@ struct Prepared {
 
 /// Which prepared statement to use: a named one of the cache, or the unnamed one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StatementName(Option<u32>);
+pub struct StatementName(pub(super) Option<u32>);
+
+impl StatementName {
+    pub(super) const UNNAMED: Self = Self(None);
+}
 
 /// A logged-in connection to the database.
 pub struct Connection {
@@ -337,29 +341,6 @@ impl Connection {
         Ok(())
     }
 
-    /// Asks what a statement takes and gives; `query`'s principal parameters stay hidden.
-    ///
-    /// # Errors
-    /// [`FaultKind::Internal`] when a message cannot be put together.
-    pub fn describe_statement(
-        &mut self,
-        script: &mut Script,
-        statement: StatementName,
-        query: &VerifiedQuery,
-    ) -> Result<(), Fault> {
-        put(frontend::describe(
-            b'S',
-            &statement_name(statement.0),
-            &mut self.outbound,
-        ))?;
-        script.steps.push_back(Step::DescribeStatement {
-            hidden: query.principal_parameters().len(),
-            origins: Arc::clone(query.origins()),
-        });
-        self.dirty = true;
-        Ok(())
-    }
-
     /// Asks what a portal of `query` gives.
     ///
     /// # Errors
@@ -405,7 +386,7 @@ impl Connection {
     /// [`FaultKind::Internal`] when a message cannot be put together.
     pub fn close_portal(&mut self, script: &mut Script, portal: &str) -> Result<(), Fault> {
         put(frontend::close(b'P', portal, &mut self.outbound))?;
-        script.steps.push_back(Step::Close);
+        script.steps.push_back(Step::ClosePortal);
         self.dirty = true;
         Ok(())
     }

@@ -47,7 +47,7 @@ impl UpstreamError {
         let severity = field(b'V').or_else(|| field(b'S')).unwrap_or_default();
         let told = tell(&sqlstate, &original);
         let hint = match sqlstate.as_str() {
-            "42703" | "42883" | "42804" | "42725" | "42P18" => {
+            "42703" | "42883" | "42804" | "42725" | "42P18" | "55000" => {
                 field(b'H').filter(|hint| !names_ours(hint))
             }
             "57014" => {
@@ -78,7 +78,7 @@ fn tell(sqlstate: &str, message: &str) -> Option<String> {
     }
     match sqlstate {
         // Our grants and our views: "permission denied for view ...", "relation ... does not exist".
-        "42501" | "42P01" | "3F000" | "42P05" | "26000" | "34000" => return None,
+        "42501" | "42P01" | "3F000" | "42P05" | "26000" => return None,
         "57014" => {
             return Some(if message.contains("timeout") {
                 "canceling statement due to statement timeout".to_owned()
@@ -93,7 +93,9 @@ fn tell(sqlstate: &str, message: &str) -> Option<String> {
     }
     match sqlstate.get(..2)? {
         // Decided when the query is analysed or planned, before any row is read.
-        "0A" | "21" | "25" | "2D" | "3B" | "40" | "42" | "54" | "55" => Some(message.to_owned()),
+        "0A" | "21" | "25" | "2D" | "34" | "3B" | "40" | "42" | "54" | "55" => {
+            Some(message.to_owned())
+        }
         "22" | "23" | "2B" | "38" | "39" | "P0" => Some(without_data(message)),
         "53" => Some("the database is short of resources".to_owned()),
         _ => None,

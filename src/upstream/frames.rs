@@ -6,10 +6,12 @@ use super::relay::{Downstream, Failure, OUT_BYTES_HIGH, Relay, Taken};
 use super::script::Step;
 use crate::error::{Fault, FaultKind, Reason, Refusal};
 use crate::policy::Origins;
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use std::sync::Arc;
 use tokio::time::Instant;
 
+/// NoData.
+const NO_DATA: Bytes = Bytes::from_static(b"n\0\0\0\x04");
 /// Largest frame that must be seen whole (descriptions and errors).
 const WHOLE_FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -56,7 +58,7 @@ impl<D: Downstream> Relay<'_, '_, D> {
             return Some(lost("a frame of impossible length"));
         };
         let whole = self.connection.inbound.len() >= total;
-        if let (b'D', Some(Step::Rows { request })) = (tag, self.script.steps.front()) {
+        if let (b'D' | b'd', Some(Step::Rows { request })) = (tag, self.script.steps.front()) {
             let request = *request;
             if !self.mute && self.take_rows(request) {
                 return None;
@@ -88,8 +90,11 @@ impl<D: Downstream> Relay<'_, '_, D> {
         let rows_max = most(self.bounds.rows_max);
         let bytes_max = most(self.bounds.bytes_max);
         let (mut rows, mut bytes, mut length) = (request.rows, request.bytes, 0);
+        if request.no_rows > 0 {
+            return false;
+        }
         let inbound = &self.connection.inbound;
-        while let Some((b'D', Some(total))) = inbound.get(length..).and_then(header)
+        while let Some((b'D' | b'd', Some(total))) = inbound.get(length..).and_then(header)
             && inbound.len() - length >= total
         {
             let more = bytes.saturating_add(u64::try_from(total).unwrap_or(u64::MAX));
@@ -118,7 +123,7 @@ impl<D: Downstream> Relay<'_, '_, D> {
         }
         let bounds = self.bounds;
         if let Some(request) = self.script.requests.get_mut(request) {
-            let rows = request.rows + 1;
+            let rows = request.rows + 1 - request.no_rows.min(1);
             let bytes = request
                 .bytes
                 .saturating_add(u64::try_from(total).unwrap_or(u64::MAX));
@@ -132,21 +137,19 @@ impl<D: Downstream> Relay<'_, '_, D> {
                 self.stop(Failure::Limit(refusal));
                 return None;
             }
+            // Not worth cutting: the rest comes with the next read.
+            if !whole && total <= READ_BYTES / 2 {
+                return Some(Taken::Hungry);
+            }
+            request.no_rows = request.no_rows.saturating_sub(1);
             request.first_row.get_or_insert_with(Instant::now);
             request.rows = rows;
             request.bytes = bytes;
         }
         if whole {
             self.forward(total);
-        } else if total > READ_BYTES / 2 {
-            self.pass_on(total);
         } else {
-            // Not worth cutting: the rest comes with the next read. Uncount, it will be seen again.
-            if let Some(request) = self.script.requests.get_mut(request) {
-                request.rows -= 1;
-                request.bytes -= u64::try_from(total).unwrap_or(0);
-            }
-            return Some(Taken::Hungry);
+            self.pass_on(total);
         }
         None
     }
@@ -169,13 +172,26 @@ impl<D: Downstream> Relay<'_, '_, D> {
                 self.connection.confirm(&key);
                 self.connection.inbound.advance(total);
             }
-            (Step::OwnParse { .. }, b'1') | (Step::Close, b'3') => {
-                self.connection.inbound.advance(total)
-            }
+            (Step::OwnParse { .. } | Step::WrappedParse { .. }, b'1')
+            | (Step::Close | Step::ClosePortal, b'3') => self.connection.inbound.advance(total),
             (Step::Bind { forward }, b'2') => self.forward_if(forward, total),
-            (Step::DescribeStatement { hidden, origins }, b't') => {
+            (Step::DescribeStatement { hidden, columns, origins }, b't') => {
                 self.take_parameters(hidden, total);
-                self.script.steps.push_front(Step::Describe(origins));
+                let next = if columns {
+                    Step::Describe(origins)
+                } else {
+                    Step::DescribeNothing
+                };
+                self.script.steps.push_front(next);
+            }
+            (Step::DescribeNothing, b'T' | b'n') => {
+                self.connection.inbound.advance(total);
+                self.script.steps.push_front(Step::Local(NO_DATA));
+            }
+            // COPY TO STDOUT begins, and has sent all its rows.
+            (step @ Step::Rows { .. }, b'H' | b'c') => {
+                self.forward(total);
+                self.script.steps.push_front(step);
             }
             (Step::Describe(_), b'n') => self.forward(total),
             (Step::Describe(origins), b'T') => {
@@ -249,8 +265,14 @@ impl<D: Downstream> Relay<'_, '_, D> {
             return Some(Taken::Lost(Fault::because(kind, error.original)));
         }
         let step = self.script.steps.front();
-        if let Some(Step::Parse(key)) = step {
-            error.text = Some(Arc::clone(&key.text));
+        match step {
+            Some(Step::Parse(key)) => error.text = Some(Arc::clone(&key.text)),
+            Some(Step::WrappedParse { query, head_chars }) => {
+                error.text = Some(Arc::clone(query));
+                let inside = |at: u32| at.checked_sub(*head_chars).filter(|at| *at > 0);
+                error.position = error.position.and_then(inside);
+            }
+            _ => {}
         }
         // Cancelled, or out of time, can be whatever runs.
         let ended = error.sqlstate == "57014";
@@ -277,8 +299,12 @@ impl<D: Downstream> Relay<'_, '_, D> {
                 Step::OwnParse { principal } => self.connection.forget_own(principal),
                 Step::Close => self.connection.lose_track(),
                 Step::Local(_)
+                | Step::Mark(_)
+                | Step::WrappedParse { .. }
+                | Step::ClosePortal
                 | Step::Bind { .. }
                 | Step::DescribeStatement { .. }
+                | Step::DescribeNothing
                 | Step::Describe(_)
                 | Step::Rows { .. }
                 | Step::Principal

@@ -21,10 +21,11 @@ mod relay;
 mod rows;
 mod script;
 mod stream;
+mod wrapped;
 
 pub use cancel::{CancelKey, CancelSlot};
-pub use command::{Setting, TransactionCommand};
-pub use connection::Connection;
+pub use command::{CursorCommand, Setting, TransactionCommand};
+pub use connection::{Connection, StatementName};
 pub use encode::Binding;
 pub use errors::UpstreamError;
 pub use login::Target;

@@ -23,15 +23,21 @@ pub(super) enum Step {
     Local(Bytes),
     /// ParseComplete of a query, swallowed; the statement is then in the cache.
     Parse(StatementKey),
+    /// ParseComplete of a query with words of ours around it, swallowed: how many characters stand in front.
+    WrappedParse { query: Arc<str>, head_chars: u32 },
     /// ParseComplete of a text of our own, swallowed: the principal's named statement, or an unnamed one.
     OwnParse { principal: bool },
     /// BindComplete, passed on or swallowed.
     Bind { forward: bool },
-    /// ParameterDescription (without the last `hidden` ones) and RowDescription or NoData.
+    /// ParameterDescription (without the last `hidden` ones) and RowDescription or NoData; without `columns` always
+    /// NoData.
     DescribeStatement {
         hidden: usize,
+        columns: bool,
         origins: Arc<Origins>,
     },
+    /// RowDescription or NoData, told as NoData.
+    DescribeNothing,
     /// RowDescription, where a column's table is told as these say, or NoData.
     Describe(Arc<Origins>),
     /// Everything Execute yields, passed on; counted for the request at this index.
@@ -40,8 +46,12 @@ pub(super) enum Step {
     Principal,
     /// An output setting: everything swallowed; an error is the caller's.
     Setting,
-    /// CloseComplete, swallowed.
+    /// CloseComplete of a statement, swallowed.
     Close,
+    /// CloseComplete of a portal, swallowed. It is gone after its transaction anyway.
+    ClosePortal,
+    /// Nothing from the database: everything before it was carried out.
+    Mark(u64),
     /// ReadyForQuery: never passed on, the session writes its own.
     Sync,
 }
@@ -49,6 +59,8 @@ pub(super) enum Step {
 /// A request under way: counts for the audit's outcome and for the limits.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
+    /// Frames that come as rows and are none (a header of COPY).
+    pub(super) no_rows: u64,
     /// Rows passed on.
     pub rows: u64,
     /// Their bytes.
@@ -64,6 +76,9 @@ pub struct Request {
 pub struct Script {
     pub(super) steps: VecDeque<Step>,
     pub(super) requests: Vec<Request>,
+    /// The last mark that was reached.
+    reached: u64,
+    marks: u64,
 }
 
 impl Script {
@@ -76,6 +91,25 @@ impl Script {
     pub fn open_request(&mut self) -> usize {
         self.requests.push(Request::default());
         self.requests.len() - 1
+    }
+
+    /// This request's answer starts, or ends, with a frame that looks like a row and is none.
+    pub fn expect_header(&mut self, request: usize) {
+        if let Some(request) = self.requests.get_mut(request) {
+            request.no_rows = 1;
+        }
+    }
+
+    /// Notes this place in the script: see [`Script::reached`].
+    pub fn mark(&mut self) -> u64 {
+        self.marks += 1;
+        self.steps.push_back(Step::Mark(self.marks));
+        self.marks
+    }
+
+    /// Whether everything up to a mark was carried out.
+    pub fn reached(&self, mark: u64) -> bool {
+        mark <= self.reached
     }
 
     /// A request was answered by us.
@@ -116,9 +150,12 @@ impl Script {
 
     /// Moves leading answers of our own into `out`, where nothing from the database comes first.
     pub(super) fn drain_local(&mut self, out: &mut bytes::BytesMut, mute: bool) {
-        while let Some(Step::Local(bytes)) = self.steps.front() {
-            if !mute {
-                out.extend_from_slice(bytes);
+        loop {
+            match self.steps.front() {
+                Some(Step::Local(bytes)) if !mute => out.extend_from_slice(bytes),
+                Some(Step::Mark(mark)) if !mute => self.reached = *mark,
+                Some(Step::Local(_) | Step::Mark(_)) => {}
+                Some(_) | None => return,
             }
             self.steps.pop_front();
         }

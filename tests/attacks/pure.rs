@@ -31,13 +31,13 @@ fn judge(text: &str, grants: &Grants, open_allowed: bool) -> Verdict {
     let mut finals = Vec::new();
     let mut session = false;
     for statement in statements {
-        match statement.kind {
-            StatementKind::Query => match admit(&statement.text, grants, &options) {
+        match (statement.query(), &statement.kind) {
+            (Some(query), _) => match admit(query, grants, &options) {
                 Ok(query) => finals.push(query.text().to_string()),
                 Err(refusal) => return Verdict::Refused(refusal),
             },
-            StatementKind::Refused(refusal) => return Verdict::Refused(refusal),
-            _ => session = true,
+            (None, StatementKind::Refused(refusal)) => return Verdict::Refused(refusal.clone()),
+            (None, _) => session = true,
         }
     }
     if session {

@@ -50,6 +50,14 @@ impl Answer {
         Some(fields(body))
     }
 
+    /// A field of the ErrorResponse.
+    pub(crate) fn field(&self, code: u8) -> Option<String> {
+        let (_, body) = self.messages.iter().find(|(kind, _)| *kind == b'E')?;
+        let mut fields = body.split(|byte| *byte == 0);
+        let field = fields.find(|field| field.first() == Some(&code))?;
+        Some(String::from_utf8_lossy(&field[1..]).into_owned())
+    }
+
     /// The rows of every result, as text.
     pub(crate) fn rows(&self) -> Vec<Vec<Option<String>>> {
         self.messages

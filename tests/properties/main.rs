@@ -25,7 +25,7 @@ mod grants;
 use proptest::prelude::*;
 use rowgate::limits::Limits;
 use rowgate::policy::Grants;
-use rowgate::sql::statement::{StatementKind, split};
+use rowgate::sql::statement::split;
 use rowgate::sql::{Options, admit};
 use std::sync::OnceLock;
 
@@ -69,8 +69,8 @@ fn judge(text: &str, grants: &Grants, open: bool) -> Vec<(String, usize)> {
     let mut finals = Vec::new();
     if let Ok(statements) = split(text, &options.limits) {
         for statement in statements {
-            if statement.kind == StatementKind::Query
-                && let Ok(query) = admit(&statement.text, grants, &options)
+            if let Some(query) = statement.query()
+                && let Ok(query) = admit(query, grants, &options)
             {
                 let catalogue =
                     |schema: &str| ["pg_catalog", "information_schema"].contains(&schema);

@@ -22,6 +22,7 @@ mod audit;
 mod before_login;
 mod cancel;
 mod faults;
+mod held;
 mod limits;
 mod pipelines;
 mod tls;

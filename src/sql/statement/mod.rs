@@ -1,16 +1,23 @@
 //! One text into statements, as PostgreSQL's own grammar divides it, and what each of them asks for.
 //!
-//! Only [`StatementKind::Query`] goes on to `admit`; the session answers the others itself, from the
-//! fields here, and forwards none of their text.
+//! Only queries go on to `admit`, alone or cut out of the statement that holds them; the session answers everything else
+//! itself, from the fields here, and forwards none of its text.
 
 use super::{pg, scan};
 use crate::error::{Reason, Refusal};
 use crate::limits::Limits;
 use pg_query::NodeEnum;
-use pg_query::protobuf::{
-    DiscardMode, DiscardStmt, Node, RawStmt, TransactionStmt, TransactionStmtKind, VariableSetKind,
-    VariableSetStmt, VariableShowStmt, a_const,
-};
+use pg_query::protobuf::{DiscardMode, DiscardStmt, RawStmt, VariableShowStmt};
+
+mod copy;
+mod transaction;
+mod types;
+mod wrapped;
+
+pub use copy::{CopyFormat, CopyOptions, Encoding, ForceQuote};
+#[cfg(test)]
+pub(crate) use types::oids as declarable_oids;
+pub use wrapped::{Argument, CursorOptions, Direction, Fetch, Inner};
 
 /// One statement of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +28,19 @@ pub struct Statement {
     pub offset_chars: u32,
     /// What it asks for.
     pub kind: StatementKind,
+}
+
+impl Statement {
+    /// The query it is or holds, which is to be judged by `admit`.
+    pub fn query(&self) -> Option<&str> {
+        match &self.kind {
+            StatementKind::Query => Some(&self.text),
+            StatementKind::Prepare { query, .. }
+            | StatementKind::Declare { query, .. }
+            | StatementKind::Copy { query, .. } => Some(&query.text),
+            _ => None,
+        }
+    }
 }
 
 /// A transaction isolation level (PostgreSQL manual, section 13.2).
@@ -113,6 +133,49 @@ pub enum StatementKind {
     ResetAll,
     /// `DISCARD ALL`.
     DiscardAll,
+    /// `DISCARD PLANS`, `SEQUENCES` or `TEMPORARY`: the command tag. There is nothing here to discard.
+    Discard(&'static str),
+    /// `PREPARE name (types) AS query`.
+    Prepare {
+        /// The statement's name.
+        name: String,
+        /// The declared types of its parameters, OIDs; 0 = undeclared.
+        types: Vec<u32>,
+        /// The query.
+        query: Inner,
+    },
+    /// `EXECUTE name (arguments)`.
+    Execute {
+        /// The statement's name.
+        name: String,
+        /// What is bound to its parameters.
+        arguments: Vec<Argument>,
+    },
+    /// `DECLARE name CURSOR FOR query`.
+    Declare {
+        /// The cursor's name.
+        name: String,
+        /// How it is to behave.
+        options: CursorOptions,
+        /// The query.
+        query: Inner,
+    },
+    /// `FETCH` or `MOVE`.
+    Fetch {
+        /// The cursor's name.
+        cursor: String,
+        /// Which rows.
+        fetch: Fetch,
+    },
+    /// `CLOSE name`.
+    Close(String),
+    /// `COPY (query) TO STDOUT`, or of a table.
+    Copy {
+        /// How the rows are to be written.
+        options: CopyOptions,
+        /// The query.
+        query: Inner,
+    },
     /// `DEALLOCATE ALL`.
     DeallocateAll,
     /// `DEALLOCATE name`.
@@ -168,6 +231,7 @@ pub fn split(text: &str, limits: &Limits) -> Result<Vec<Statement>, Refusal> {
         for raw in &parsed {
             let (start, end) = place(raw, text, before);
             let words = text.get(start..end).unwrap_or_default();
+            let words = words.trim_start_matches(scan::is_white);
             statements.push(statement(text, start, end, kind(raw, words)));
             before = end;
         }
@@ -210,19 +274,15 @@ fn kind(raw: &RawStmt, words: &str) -> StatementKind {
     };
     match node {
         NodeEnum::SelectStmt(_) => StatementKind::Query,
-        NodeEnum::TransactionStmt(statement) => transaction(statement, words),
-        NodeEnum::VariableSetStmt(statement) => set(statement, words),
+        NodeEnum::TransactionStmt(statement) => transaction::transaction(statement, words),
+        NodeEnum::VariableSetStmt(statement) => transaction::set(statement, words),
         NodeEnum::VariableShowStmt(VariableShowStmt { name }) if name == "all" => {
             StatementKind::ShowAll
         }
         NodeEnum::VariableShowStmt(VariableShowStmt { name }) => {
             StatementKind::Show(name.to_lowercase())
         }
-        NodeEnum::DiscardStmt(DiscardStmt { target })
-            if *target == DiscardMode::DiscardAll as i32 =>
-        {
-            StatementKind::DiscardAll
-        }
+        NodeEnum::DiscardStmt(DiscardStmt { target }) => discard(*target, words),
         NodeEnum::DeallocateStmt(statement) if statement.isall => StatementKind::DeallocateAll,
         NodeEnum::DeallocateStmt(statement) => StatementKind::Deallocate(statement.name.clone()),
         NodeEnum::ClosePortalStmt(statement) if statement.portalname.is_empty() => {
@@ -231,35 +291,53 @@ fn kind(raw: &RawStmt, words: &str) -> StatementKind {
         NodeEnum::UnlistenStmt(statement) if statement.conditionname.is_empty() => {
             StatementKind::UnlistenAll
         }
-        NodeEnum::ExplainStmt(_) => not_supported(words, "Send the SELECT itself."),
-        NodeEnum::PrepareStmt(_) | NodeEnum::ExecuteStmt(_) => not_supported(
+        NodeEnum::ExplainStmt(_) => not_supported(
             words,
-            "Send the SELECT itself, or prepare it through the protocol as client libraries do.",
+            "Send the SELECT itself; a plan would tell of rows and tables behind the gate.",
         ),
-        NodeEnum::DeclareCursorStmt(_) | NodeEnum::FetchStmt(_) | NodeEnum::ClosePortalStmt(_) => {
-            not_supported(
-                words,
-                "Send the SELECT itself; page with ORDER BY, LIMIT and OFFSET.",
-            )
-        }
-        NodeEnum::CopyStmt(copy)
-            if !copy.is_from && !copy.is_program && copy.filename.is_empty() =>
-        {
-            not_supported(words, "Send the SELECT itself.")
-        }
+        NodeEnum::PrepareStmt(statement) => wrapped::prepare(statement, words),
+        NodeEnum::ExecuteStmt(statement) => wrapped::execute(statement),
+        NodeEnum::DeclareCursorStmt(statement) => wrapped::declare(statement, words),
+        NodeEnum::FetchStmt(statement) => wrapped::fetch(statement, words),
+        NodeEnum::ClosePortalStmt(statement) => StatementKind::Close(statement.portalname.clone()),
+        NodeEnum::CopyStmt(statement) => copy::copy(statement, words),
         NodeEnum::ListenStmt(_) | NodeEnum::UnlistenStmt(_) | NodeEnum::NotifyStmt(_) => {
             not_supported(
                 words,
                 "Ask again with SELECT; there are no notifications here.",
             )
         }
-        NodeEnum::DiscardStmt(_) => not_supported(words, "Send DISCARD ALL."),
         NodeEnum::ConstraintsSetStmt(_) => {
             not_supported(words, "Leave it out: nothing is written here.")
         }
         // Every other statement writes, defines, locks, runs code or administers.
         _ => not_a_read(words),
     }
+}
+
+fn discard(target: i32, words: &str) -> StatementKind {
+    match DiscardMode::try_from(target).unwrap_or(DiscardMode::Undefined) {
+        DiscardMode::DiscardAll => StatementKind::DiscardAll,
+        DiscardMode::DiscardPlans => StatementKind::Discard("DISCARD PLANS"),
+        DiscardMode::DiscardSequences => StatementKind::Discard("DISCARD SEQUENCES"),
+        DiscardMode::DiscardTemp => StatementKind::Discard("DISCARD TEMP"),
+        DiscardMode::Undefined => not_supported(words, "Send DISCARD ALL."),
+    }
+}
+
+/// What to answer to a statement whose query is not a SELECT (`PREPARE x AS DELETE ...`).
+fn kind_of_query(node: &NodeEnum, words: &str) -> StatementKind {
+    match node {
+        NodeEnum::InsertStmt(_)
+        | NodeEnum::UpdateStmt(_)
+        | NodeEnum::DeleteStmt(_)
+        | NodeEnum::MergeStmt(_) => not_a_read(words),
+        _ => not_supported(words, "Send the SELECT itself."),
+    }
+}
+
+fn refuse(reason: Reason, message: &str, hint: &str) -> StatementKind {
+    StatementKind::Refused(Refusal::new(reason, message).hint(hint))
 }
 
 fn not_a_read(words: &str) -> StatementKind {
@@ -306,150 +384,6 @@ fn verb(words: &str) -> String {
         ("WITH", _) => "a WITH query that writes".to_owned(),
         _ => first,
     }
-}
-
-/// The modes of a transaction.
-#[derive(Default)]
-struct Modes {
-    isolation: Option<Isolation>,
-    read_only: Option<bool>,
-    deferrable: Option<bool>,
-}
-
-/// The modes from the grammar's list; `None` if it holds something else.
-fn modes(options: &[Node]) -> Option<Modes> {
-    let mut modes = Modes::default();
-    for node in options {
-        let NodeEnum::DefElem(option) = node.node.as_ref()? else {
-            return None;
-        };
-        let value = constant(option.arg.as_deref()?)?;
-        match option.defname.as_str() {
-            "transaction_isolation" => {
-                modes.isolation = Some(match value.as_str() {
-                    "read committed" => Isolation::ReadCommitted,
-                    "read uncommitted" => Isolation::ReadUncommitted,
-                    "repeatable read" => Isolation::RepeatableRead,
-                    "serializable" => Isolation::Serializable,
-                    _ => return None,
-                });
-            }
-            "transaction_read_only" => modes.read_only = Some(value != "0"),
-            "transaction_deferrable" => modes.deferrable = Some(value != "0"),
-            _ => return None,
-        }
-    }
-    Some(modes)
-}
-
-fn transaction(statement: &TransactionStmt, words: &str) -> StatementKind {
-    use TransactionStmtKind as Kind;
-    let TransactionStmt {
-        kind,
-        options,
-        savepoint_name,
-        gid: _,
-        chain,
-        location: _,
-    } = statement;
-    let (name, chain) = (savepoint_name.clone(), *chain);
-    match Kind::try_from(*kind).unwrap_or(Kind::Undefined) {
-        Kind::TransStmtBegin | Kind::TransStmtStart => match modes(options) {
-            Some(Modes {
-                isolation,
-                read_only,
-                deferrable,
-            }) => StatementKind::Begin {
-                isolation,
-                read_only,
-                deferrable,
-            },
-            None => not_supported(words, "Send BEGIN with isolation level and READ ONLY only."),
-        },
-        Kind::TransStmtCommit => StatementKind::Commit { chain },
-        Kind::TransStmtRollback => StatementKind::Rollback { chain },
-        Kind::TransStmtSavepoint => StatementKind::Savepoint(name),
-        Kind::TransStmtRelease => StatementKind::Release(name),
-        Kind::TransStmtRollbackTo => StatementKind::RollbackTo(name),
-        Kind::TransStmtPrepare
-        | Kind::TransStmtCommitPrepared
-        | Kind::TransStmtRollbackPrepared
-        | Kind::Undefined => not_a_read(words),
-    }
-}
-
-fn set(statement: &VariableSetStmt, words: &str) -> StatementKind {
-    use VariableSetKind as Kind;
-    let VariableSetStmt {
-        kind,
-        name,
-        args,
-        jumble_args: _,
-        is_local,
-        location: _,
-    } = statement;
-    let (setting, local) = (name.to_lowercase(), *is_local);
-    match Kind::try_from(*kind).unwrap_or(Kind::Undefined) {
-        Kind::VarSetValue => match args.iter().map(constant).collect::<Option<Vec<_>>>() {
-            Some(values) => StatementKind::Set {
-                name: setting,
-                value: SetValue::Values(values),
-                local,
-            },
-            None => not_supported(words, "Give the value as a plain string or number."),
-        },
-        Kind::VarSetDefault => StatementKind::Set {
-            name: setting,
-            value: SetValue::Default,
-            local,
-        },
-        Kind::VarReset => StatementKind::Reset(setting),
-        Kind::VarResetAll => StatementKind::ResetAll,
-        Kind::VarSetMulti => match (name.as_str(), modes(args)) {
-            (
-                "TRANSACTION",
-                Some(Modes {
-                    isolation,
-                    read_only,
-                    deferrable,
-                }),
-            ) => StatementKind::SetTransaction {
-                isolation,
-                read_only,
-                deferrable,
-            },
-            (
-                "SESSION CHARACTERISTICS",
-                Some(Modes {
-                    isolation,
-                    read_only,
-                    deferrable,
-                }),
-            ) => StatementKind::SetSessionCharacteristics {
-                isolation,
-                read_only,
-                deferrable,
-            },
-            _ => not_supported(words, "Set the isolation level or READ ONLY only."),
-        },
-        Kind::VarSetCurrent | Kind::Undefined => {
-            not_supported(words, "Give the value as a plain string or number.")
-        }
-    }
-}
-
-/// A constant as text.
-fn constant(node: &Node) -> Option<String> {
-    let NodeEnum::AConst(constant) = node.node.as_ref()? else {
-        return None;
-    };
-    Some(match constant.val.as_ref()? {
-        a_const::Val::Ival(value) => value.ival.to_string(),
-        a_const::Val::Fval(value) => value.fval.clone(),
-        a_const::Val::Boolval(value) => value.boolval.to_string(),
-        a_const::Val::Sval(value) => value.sval.clone(),
-        a_const::Val::Bsval(value) => value.bsval.clone(),
-    })
 }
 
 #[cfg(test)]

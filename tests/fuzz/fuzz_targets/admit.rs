@@ -7,7 +7,7 @@ mod grants;
 
 use libfuzzer_sys::fuzz_target;
 use rowgate::limits::Limits;
-use rowgate::sql::statement::{StatementKind, split};
+use rowgate::sql::statement::split;
 use rowgate::sql::{Options, admit};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -23,8 +23,8 @@ fuzz_target!(|bytes: &[u8]| {
     let grants = if mode & 2 == 2 { grants::inline() } else { grants::barrier() };
     if let Ok(statements) = split(&text, &options.limits) {
         for statement in statements {
-            if statement.kind == StatementKind::Query {
-                let _ = admit(&statement.text, &grants, &options);
+            if let Some(query) = statement.query() {
+                let _ = admit(query, &grants, &options);
             }
         }
     }

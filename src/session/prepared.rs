@@ -1,0 +1,270 @@
+//! What the client has prepared and bound. Statements of PREPARE and of Parse, and cursors and portals, share their names, as
+//! in PostgreSQL.
+
+use super::Session;
+use super::courtesy::Courtesy;
+use super::pipeline::Stop;
+use super::told::Told;
+use crate::gateway::{Decided, Said};
+use crate::sql::Wrapped;
+use crate::sql::statement::{CopyFormat, CopyOptions, CursorOptions, Inner, Statement};
+use crate::upstream::{Binding, StatementName};
+use std::sync::Arc;
+
+/// A prepared statement of the client.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) kind: Kind,
+    /// The declared types of its parameters.
+    pub(super) types: Arc<[u32]>,
+}
+
+#[derive(Debug)]
+pub(super) enum Kind {
+    Courtesy {
+        text: String,
+        courtesy: &'static Courtesy,
+    },
+    Empty,
+    Query(Box<Query>),
+    Other(Statement),
+}
+
+/// A query, alone or inside of a statement.
+#[derive(Debug)]
+pub(super) struct Query {
+    /// The statement.
+    pub(super) statement: String,
+    /// What the statement does with the query.
+    pub(super) holder: Holder,
+    /// Where the query starts in what the client sent, in characters; `None` = nowhere.
+    pub(super) offset_chars: Option<u32>,
+    /// What was decided when it was prepared.
+    pub(super) decided: Decided,
+}
+
+/// What a statement does with a query.
+#[derive(Debug, Clone)]
+pub(super) enum Holder {
+    /// Runs it: it is the query.
+    Plain,
+    /// `DECLARE name CURSOR FOR` it.
+    Cursor {
+        name: String,
+        options: CursorOptions,
+        query: String,
+    },
+    /// `COPY` it.
+    Copy { options: CopyOptions, query: String },
+}
+
+impl Query {
+    /// Its statement and its query.
+    pub(super) fn said(&self) -> Said<'_> {
+        self.holder.said(&self.statement)
+    }
+}
+
+impl Holder {
+    /// The statement and its query.
+    pub(super) fn said<'a>(&'a self, statement: &'a str) -> Said<'a> {
+        let query = match self {
+            Holder::Plain => statement,
+            Holder::Cursor { query, .. } | Holder::Copy { query, .. } => query,
+        };
+        Said { statement, query }
+    }
+}
+
+impl Prepared {
+    /// The statement as the client sent it.
+    pub(super) fn text(&self) -> &str {
+        match &self.kind {
+            Kind::Courtesy { text, .. } => text,
+            Kind::Empty => "",
+            Kind::Query(query) => &query.statement,
+            Kind::Other(statement) => &statement.text,
+        }
+    }
+}
+
+/// Where a query inside of a statement starts in what the client sent.
+pub(super) fn place(statement: &Statement, inner: &Inner) -> Option<u32> {
+    Some(statement.offset_chars + inner.offset_chars?)
+}
+
+/// A portal or cursor of the client.
+#[derive(Debug)]
+pub(super) struct Portal {
+    pub(super) prepared: Arc<Prepared>,
+    /// What stands ready in the database, if anything does.
+    pub(super) open: Option<Open>,
+    /// For a statement that is answered here: it has been run.
+    pub(super) done: bool,
+}
+
+/// A portal of the database.
+#[derive(Debug, Clone)]
+pub(super) struct Open {
+    /// Its name there.
+    pub(super) name: String,
+    /// When it was made, among the session's portals.
+    pub(super) number: u64,
+    /// What was decided when it was made.
+    pub(super) decided: Decided,
+    /// What was bound, if the audit takes it.
+    pub(super) parameters: Vec<Option<String>>,
+    pub(super) runs: Runs,
+}
+
+/// What running a portal does.
+#[derive(Debug, Clone)]
+pub(super) enum Runs {
+    /// Returns rows of a query, which FETCH can ask for, too.
+    Query {
+        /// It was declared BINARY.
+        binary: bool,
+    },
+    /// Declares a cursor, which then stands ready.
+    Declare(Box<Declares>),
+    /// FETCH and MOVE of another.
+    Fetch,
+    /// Copies rows out.
+    Copy { header: bool },
+}
+
+/// The cursor that is declared.
+#[derive(Debug, Clone)]
+pub(super) struct Declares {
+    /// The client's name for it.
+    pub(super) name: String,
+    /// Its name in the database.
+    pub(super) portal: String,
+    /// Its number.
+    pub(super) number: u64,
+    /// `BINARY`.
+    pub(super) binary: bool,
+}
+
+/// What is bound: a query as it is, or with words around it.
+pub(super) enum Bound<'a> {
+    Plain { keep: bool },
+    Wrapped(&'a Wrapped),
+}
+
+impl Session {
+    /// A name and a number for a new portal in the database.
+    pub(super) fn new_portal(&mut self) -> (String, u64) {
+        self.portal_number += 1;
+        let name = ["p", itoa::Buffer::new().format(self.portal_number)].concat();
+        (name, self.portal_number)
+    }
+
+    /// Makes a portal of the database stand ready for what a statement does with its query; the answer goes to the client
+    /// if `forward`.
+    pub(super) fn bind_held(
+        &mut self,
+        portal: String,
+        holder: &Holder,
+        decided: Decided,
+        types: &Arc<[u32]>,
+        binding: &Binding,
+        forward: bool,
+    ) -> Result<Open, Stop> {
+        let query = &decided.rewrite.query;
+        let (wrapped, runs) = match holder {
+            Holder::Plain => (None, Runs::Query { binary: false }),
+            Holder::Cursor { name, options, .. } => {
+                let (cursor, number) = self.new_portal();
+                let wrapped = Wrapped::cursor(&cursor, *options, query);
+                let declares = Declares {
+                    name: name.clone(),
+                    portal: cursor,
+                    number,
+                    binary: options.binary,
+                };
+                (Some(wrapped), Runs::Declare(Box::new(declares)))
+            }
+            Holder::Copy { options, .. } => {
+                let header = options.header || options.format == CopyFormat::Binary;
+                (Some(Wrapped::copy(options, query)), Runs::Copy { header })
+            }
+        };
+        let bound = match &wrapped {
+            None => Bound::Plain { keep: true },
+            Some(wrapped) => Bound::Wrapped(wrapped),
+        };
+        self.bind_open(&portal, &decided, types, &bound, binding, forward)?;
+        let parameters = match self.gateway.records_parameters() {
+            true => binding.shown(),
+            false => Vec::new(),
+        };
+        Ok(Open {
+            name: portal,
+            number: self.portal_number,
+            decided,
+            parameters,
+            runs,
+        })
+    }
+
+    fn bind_open(
+        &mut self,
+        portal: &str,
+        decided: &Decided,
+        types: &Arc<[u32]>,
+        bound: &Bound<'_>,
+        binding: &Binding,
+        forward: bool,
+    ) -> Result<(), Stop> {
+        let Some(lease) = &mut self.lease else {
+            return Err(Told::new("XX000", "no connection").into());
+        };
+        let (query, settings) = (&decided.rewrite.query, decided.standing.settings());
+        let script = &mut self.script;
+        lease.become_principal(script, settings, self.settings.sent())?;
+        let statement: StatementName = match bound {
+            Bound::Plain { keep } => lease.prepare(script, query, types, *keep)?,
+            Bound::Wrapped(wrapped) => lease.prepare_wrapped(script, wrapped, types)?,
+        };
+        lease.bind(script, portal, statement, query, settings, binding, forward)?;
+        Ok(())
+    }
+
+    /// Whether one more portal or cursor may be open.
+    pub(super) fn room_for_portal(&self) -> Result<(), Told> {
+        let limit = self.limits().portals_per_session_max;
+        if self.portals.len() < limit {
+            return Ok(());
+        }
+        let reason = crate::error::Reason::TooLarge;
+        let told = Told::new(reason.sqlstate(), "too many open portals and cursors");
+        Err(told.hint("Close the ones that are not needed any more."))
+    }
+
+    /// Whether one more prepared statement may be kept.
+    pub(super) fn room_for_statement(&self) -> Result<(), Told> {
+        let limit = self.limits().statements_per_session_max;
+        if self.statements.len() < limit {
+            return Ok(());
+        }
+        let message = format!("more than {limit} prepared statements");
+        let told = Told::new(crate::error::Reason::TooLarge.sqlstate(), message);
+        Err(told.hint("Close the ones that are not needed any more."))
+    }
+
+    /// Keeps a prepared statement, for good once what was sent for it is carried out.
+    pub(super) fn keep_statement(&mut self, name: String, prepared: Prepared) {
+        self.unsure.push((self.script.mark(), name.clone()));
+        self.statements.insert(name, Arc::new(prepared));
+    }
+
+    /// Lets go of the statements the database has not accepted.
+    pub(super) fn settle_statements(&mut self) {
+        for (mark, name) in self.unsure.drain(..) {
+            if !self.script.reached(mark) {
+                self.statements.remove(&name);
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Statements of our own beside plain queries: wrapped queries (cursors, COPY), and FETCH and MOVE.
+
+use super::command::CursorCommand;
+use super::connection::{Connection, StatementName};
+use super::encode::{framed, statement_name};
+use super::encode::{put, put_formats};
+use super::script::{Script, Step};
+use crate::error::Fault;
+use crate::sql::{VerifiedQuery, Wrapped};
+use bytes::BufMut;
+use postgres_protocol::message::frontend;
+use std::sync::Arc;
+
+impl Connection {
+    /// Parses a wrapped query as the unnamed statement.
+    ///
+    /// # Errors
+    /// [`FaultKind::Internal`](crate::error::FaultKind::Internal) when a message cannot be put together.
+    pub fn prepare_wrapped(
+        &mut self,
+        script: &mut Script,
+        wrapped: &Wrapped,
+        types: &[u32],
+    ) -> Result<StatementName, Fault> {
+        self.parse_unnamed(wrapped.text(), types)?;
+        script.steps.push_back(Step::WrappedParse {
+            query: Arc::clone(wrapped.query()),
+            head_chars: wrapped.head_chars(),
+        });
+        Ok(StatementName::UNNAMED)
+    }
+
+    /// Parses FETCH or MOVE as the unnamed statement.
+    ///
+    /// # Errors
+    /// As [`Connection::prepare_wrapped`].
+    pub fn prepare_fetch(
+        &mut self,
+        script: &mut Script,
+        command: &CursorCommand,
+    ) -> Result<StatementName, Fault> {
+        self.parse_unnamed(&command.text(), &[])?;
+        script.steps.push_back(Step::OwnParse { principal: false });
+        Ok(StatementName::UNNAMED)
+    }
+
+    fn parse_unnamed(&mut self, text: &str, types: &[u32]) -> Result<(), Fault> {
+        let types = types.iter().copied();
+        put(frontend::parse("", text, types, &mut self.outbound))?;
+        self.unnamed = None;
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Binds a statement without parameters; its answer goes to the client if `forward`.
+    ///
+    /// # Errors
+    /// As [`Connection::prepare_wrapped`].
+    pub fn bind_plain(
+        &mut self,
+        script: &mut Script,
+        portal: &str,
+        statement: StatementName,
+        result_formats: &[i16],
+        forward: bool,
+    ) -> Result<(), Fault> {
+        framed(&mut self.outbound, b'B', |out| {
+            out.put_slice(portal.as_bytes());
+            out.put_u8(0);
+            out.put_slice(statement_name(statement.0).as_bytes());
+            // No name, no parameter formats, no parameters.
+            out.put_slice(&[0, 0, 0, 0, 0]);
+            put_formats(out, result_formats)
+        })?;
+        script.steps.push_back(Step::Bind { forward });
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Asks what a statement over `query` gives, and what it takes but for the last `hidden` parameters. `columns` =
+    /// whether what it gives is told; else the client reads that it gives nothing.
+    ///
+    /// # Errors
+    /// As [`Connection::prepare_wrapped`].
+    pub fn describe_statement(
+        &mut self,
+        script: &mut Script,
+        statement: StatementName,
+        query: &VerifiedQuery,
+        hidden: usize,
+        columns: bool,
+    ) -> Result<(), Fault> {
+        put(frontend::describe(
+            b'S',
+            &statement_name(statement.0),
+            &mut self.outbound,
+        ))?;
+        script.steps.push_back(Step::DescribeStatement {
+            hidden,
+            columns,
+            origins: Arc::clone(query.origins()),
+        });
+        self.dirty = true;
+        Ok(())
+    }
+}
