@@ -115,41 +115,17 @@ impl Session {
         request: usize,
     ) -> Result<(), Stop> {
         self.check_block()?;
-        let in_transaction = self.block.open();
-        let mut changed = Vec::new();
         let tag = match kind {
-            StatementKind::Set { name, value, local } => {
-                changed = match value {
-                    SetValue::Default => self.settings.reset(name)?,
-                    SetValue::Values(values) => {
-                        self.settings.set(name, values, *local && in_transaction)?
-                    }
-                };
-                "SET"
-            }
-            StatementKind::SetSessionCharacteristics {
-                isolation,
-                deferrable,
-                ..
-            } => {
-                self.settings.set_characteristics(*isolation, *deferrable);
-                "SET"
-            }
+            StatementKind::Set { .. }
+            | StatementKind::SetSessionCharacteristics { .. }
+            | StatementKind::Reset(_)
+            | StatementKind::ResetAll
+            | StatementKind::DiscardAll => self.change_settings(kind)?,
             StatementKind::Show(_) | StatementKind::ShowAll => {
                 self.show(kind, describe)?;
                 "SHOW"
             }
-            StatementKind::Reset(_) | StatementKind::ResetAll => {
-                changed = match kind {
-                    StatementKind::Reset(name) => self.settings.reset(name)?,
-                    _ => self.settings.reset_all(),
-                };
-                "RESET"
-            }
-            StatementKind::DiscardAll => {
-                changed = self.discard_all()?;
-                "DISCARD ALL"
-            }
+            StatementKind::Discard(tag) => tag,
             StatementKind::DeallocateAll => {
                 self.statements.clear();
                 "DEALLOCATE ALL"
@@ -158,7 +134,6 @@ impl Session {
                 self.deallocate(name)?;
                 "DEALLOCATE"
             }
-            StatementKind::Discard(tag) => tag,
             StatementKind::CloseAll => {
                 self.close_all()?;
                 "CLOSE CURSOR ALL"
@@ -185,11 +160,49 @@ impl Session {
                 return Err(Told::new("XX000", "a statement in the wrong place").into());
             }
         };
+        self.complete_locally(tag, request)
+    }
+
+    /// SET, RESET and DISCARD ALL; what changed is reported.
+    fn change_settings(&mut self, kind: &StatementKind) -> Result<&'static str, Told> {
+        let in_transaction = self.block.open();
+        let mut changed = Vec::new();
+        let tag = match kind {
+            StatementKind::Set { name, value, local } => {
+                changed = match value {
+                    SetValue::Default => self.settings.reset(name)?,
+                    SetValue::Values(values) => {
+                        self.settings.set(name, values, *local && in_transaction)?
+                    }
+                };
+                "SET"
+            }
+            StatementKind::SetSessionCharacteristics {
+                isolation,
+                deferrable,
+                ..
+            } => {
+                self.settings.set_characteristics(*isolation, *deferrable);
+                "SET"
+            }
+            StatementKind::DiscardAll => {
+                changed = self.discard_all()?;
+                "DISCARD ALL"
+            }
+            StatementKind::Reset(name) => {
+                changed = self.settings.reset(name)?;
+                "RESET"
+            }
+            _ => {
+                changed.extend(self.settings.reset_all());
+                "RESET"
+            }
+        };
         for (name, value) in changed {
             self.script
                 .local(Answer::bytes(|a| a.parameter(name, &value)));
         }
-        self.complete_locally(tag, request)
+        Ok(tag)
     }
 
     fn deallocate(&mut self, name: &str) -> Result<(), Told> {
