@@ -194,7 +194,12 @@ async fn decide(door: &Door, entered: &Entered, ask: &Ask) -> Result<Decided, Er
     };
     let known = Known::default();
     let decided = gateway
-        .decide(&entered.caller, known, &statement.text, asked)
+        .decide(
+            &entered.caller,
+            known,
+            statement.text.as_str().into(),
+            asked,
+        )
         .await;
     let decided = decided.map_err(|(error, _)| moved(error, statement.offset_chars))?;
     binding(ask, &decided)?;
