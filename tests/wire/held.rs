@@ -429,7 +429,7 @@ async fn positions_point_into_the_callers_own_text() {
     ] {
         let position = bob.simple(sql).field(b'P').unwrap();
         let before = sql.find(word).unwrap();
-        let expected = sql[..before].chars().count() + 1;
+        let expected = sql.get(..before).unwrap().chars().count() + 1;
         assert_eq!(position, expected.to_string(), "{sql}");
         bob.simple("ROLLBACK TO a");
     }
