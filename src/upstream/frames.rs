@@ -175,7 +175,14 @@ impl<D: Downstream> Relay<'_, '_, D> {
             (Step::OwnParse { .. } | Step::WrappedParse { .. }, b'1')
             | (Step::Close | Step::ClosePortal, b'3') => self.connection.inbound.advance(total),
             (Step::Bind { forward }, b'2') => self.forward_if(forward, total),
-            (Step::DescribeStatement { hidden, columns, origins }, b't') => {
+            (
+                Step::DescribeStatement {
+                    hidden,
+                    columns,
+                    origins,
+                },
+                b't',
+            ) => {
                 self.take_parameters(hidden, total);
                 let next = if columns {
                     Step::Describe(origins)
