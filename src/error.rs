@@ -43,6 +43,8 @@ pub enum Reason {
     OperatorNotAllowed,
     /// A parameter type that is not on the list.
     ParameterNotAllowed,
+    /// A parameter that has no value: `$1` in a simple query.
+    ParameterUnknown,
     /// The two parsers do not read the text alike, so its meaning is in doubt.
     ParsersDisagree,
     /// A frame, start-up packet or message sequence that breaks the protocol.
@@ -77,6 +79,7 @@ impl Reason {
             Reason::NotARead => "not_a_read",
             Reason::OperatorNotAllowed => "operator_not_allowed",
             Reason::ParameterNotAllowed => "parameter_not_allowed",
+            Reason::ParameterUnknown => "parameter_unknown",
             Reason::ParsersDisagree => "parsers_disagree",
             Reason::ProtocolViolation => "protocol_violation",
             Reason::RelationUnknown => "relation_unknown",
@@ -102,6 +105,7 @@ impl Reason {
             Reason::NotARead => "25006",
             Reason::OperatorNotAllowed => "42501",
             Reason::ParameterNotAllowed => "42501",
+            Reason::ParameterUnknown => "42P02",
             Reason::ParsersDisagree => "42601",
             Reason::ProtocolViolation => "08P01",
             Reason::RelationUnknown => "42P01",

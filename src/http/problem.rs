@@ -203,6 +203,7 @@ fn refusal_status(reason: Reason) -> StatusCode {
         | Reason::NotARead
         | Reason::OperatorNotAllowed
         | Reason::ParameterNotAllowed
+        | Reason::ParameterUnknown
         | Reason::ParsersDisagree
         | Reason::ProtocolViolation
         | Reason::RelationUnknown

@@ -159,7 +159,12 @@ pub(super) fn find(name: &str) -> Result<&'static Listed, Told> {
                 "42704",
                 format!("unrecognized configuration parameter \"{name}\""),
             )
-            .hint("Settings of the server cannot be changed or read here; send SELECT statements.")
+            .hint(match folded {
+                "tables" | "views" | "databases" | "schemas" | "columns" | "indexes" => {
+                    "Read the catalogue: SELECT table_name FROM information_schema.tables, and column_name FROM information_schema.columns."
+                }
+                _ => "Settings of the server cannot be changed or read here; send SELECT statements.",
+            })
         })
 }
 

@@ -131,7 +131,7 @@ impl Session {
         if usize::from(decided.rewrite.query.parameters()) <= decided.values.len() {
             return Ok(());
         }
-        let error = Refusal::new(Reason::ParameterNotAllowed, "there is no parameter $1")
+        let error = Refusal::new(Reason::ParameterUnknown, "there is no parameter $1")
             .hint("Send the values with Parse and Bind, or write them into the query.")
             .into();
         let standing = Some(&decided.standing);

@@ -4,6 +4,8 @@
 //! far as the scopes are known, for positions and hints; what is unknown is left to PostgreSQL, which sees
 //! nothing but shadows.
 
+use super::names;
+use crate::error::Refusal;
 use crate::policy::{GrantedTable, RelationName};
 
 /// The columns of a FROM item.
@@ -146,6 +148,23 @@ impl<'g> Scopes<'g> {
             }
         }
         Found::Nowhere
+    }
+
+    /// `refusal` of a column that its table does not have, pointing at the table in scope that has it.
+    pub(crate) fn or_elsewhere(&self, refusal: Refusal, column: &str) -> Refusal {
+        let mut items = self.frames.iter().rev().flat_map(|frame| &frame.items);
+        let found = items.find(|item| match &item.columns {
+            Columns::Known(columns) => columns.iter().any(|known| known == column),
+            Columns::Unknown => false,
+        });
+        match found {
+            Some(item) if !item.alias.is_empty() => refusal.hint(format!(
+                "Did you mean {}.{}?",
+                names::print(&item.alias),
+                names::print(column)
+            )),
+            Some(_) | None => refusal,
+        }
     }
 
     /// Every column name that is certain to exist somewhere in scope, innermost first.

@@ -50,11 +50,9 @@ impl UpstreamError {
             "42703" | "42883" | "42804" | "42725" | "42P18" | "55000" => {
                 field(b'H').filter(|hint| !names_ours(hint))
             }
-            "57014" => {
-                Some("Ask for less: add a WHERE clause, a LIMIT or an aggregate.".to_owned())
-            }
             _ => None,
         };
+        let hint = hint.or_else(|| next_step(&sqlstate, &original).map(str::to_owned));
         Self {
             text: None,
             position: field(b'P').and_then(|position| position.parse().ok()),
@@ -100,6 +98,32 @@ fn tell(sqlstate: &str, message: &str) -> Option<String> {
         "53" => Some("the database is short of resources".to_owned()),
         _ => None,
     }
+}
+
+/// What to send instead, where PostgreSQL itself has no hint: constant sentences, so that they carry nothing.
+fn next_step(sqlstate: &str, message: &str) -> Option<&'static str> {
+    let sentence = match sqlstate {
+        "21000" => "Use IN instead of =, an aggregate, or LIMIT 1.",
+        "22007" | "22008" => "Write a date as 'YYYY-MM-DD' and a time as 'YYYY-MM-DD HH:MM:SS'.",
+        "22003" => "Cast to a wider type, such as bigint or numeric.",
+        "22012" => "Divide by NULLIF(divisor, 0).",
+        "22P02" => {
+            "Write a value of that type; join text with ||, and cast numbers to text where text is meant."
+        }
+        "42601" if message.contains("same number of columns") => {
+            "Give both queries the same columns, NULL where one has none."
+        }
+        "42702" => "Write the table's name or alias before the column: alias.column.",
+        "42803" if message.contains("not allowed in WHERE") => {
+            "Put conditions on aggregates into HAVING."
+        }
+        "42803" => "Add the column to GROUP BY, or put it into an aggregate such as max(column).",
+        "42804" | "42846" => "Cast one side to the other's type, as in column::text.",
+        "42P20" => "Compute the window function in a subquery and filter its result outside.",
+        "57014" => "Ask for less: add a WHERE clause, a LIMIT or an aggregate.",
+        _ => return None,
+    };
+    Some(sentence)
 }
 
 /// Whether a text names something of Rowgate's own in the database.
@@ -218,7 +242,7 @@ mod tests {
             (b'W', "SQL function secret"),
         ]));
         assert_eq!(error.message, "division by zero");
-        assert_eq!(error.hint, None);
+        assert_eq!(error.hint.as_deref(), Some("Divide by NULLIF(divisor, 0)."));
         assert!(!error.internal && !error.fatal);
     }
 

@@ -89,6 +89,7 @@ async fn wrong(client: &tokio_postgres::Client, answer: &Answer) -> Option<Strin
     );
     // The rest of the text from there on begins with `at`; no position and no `at` agree.
     let placed = match (&at, &answer.at) {
+        (Some(rest), Some(expected)) if expected.is_empty() => rest.is_empty(),
         (Some(rest), Some(expected)) => rest.starts_with(expected.as_str()),
         (None, None) => true,
         (Some(_), None) | (None, Some(_)) => false,

@@ -4,7 +4,7 @@
 //! because the trees are walked by recursion and a chain of operators makes a deep one.
 
 pub(super) mod canonical;
-mod position;
+pub(crate) mod position;
 
 use super::stack::with_stack;
 use crate::error::{Reason, Refusal};

@@ -84,9 +84,15 @@ struct Hint {
     /// Or the error message must contain one of these.
     #[serde(default)]
     message: Vec<String>,
+    /// Or the text must begin with one of these words, in upper case.
+    #[serde(default)]
+    first: Vec<String>,
     /// The sentence.
     say: String,
 }
+
+/// What a query can begin with.
+const BEGINNINGS: &[&str] = &["SELECT", "WITH", "VALUES", "TABLE"];
 
 static HINTS: LazyLock<Vec<Hint>> = LazyLock::new(|| {
     toml::from_str::<HintFile>(include_str!("hints.toml"))
@@ -94,18 +100,31 @@ static HINTS: LazyLock<Vec<Hint>> = LazyLock::new(|| {
         .unwrap_or_default()
 });
 
+/// The sentence for a text that the grammar reads and that means something else than was meant.
+pub(crate) fn habit(text: &str) -> Option<&'static str> {
+    let bare = bare(text);
+    let shows = |hint: &&Hint| hint.any.iter().any(|sign| bare.contains(sign.as_str()));
+    HINTS.iter().find(shows).map(|hint| hint.say.as_str())
+}
+
 /// The sentence for the first habit that matches.
 fn hint(text: &str, message: &str) -> Option<&'static str> {
     let bare = bare(text);
+    let first = bare.split_whitespace().next().unwrap_or_default();
     let found = HINTS.iter().find(|hint| {
+        let says = |sign: &String| message.contains(sign.as_str());
         hint.any.iter().any(|sign| bare.contains(sign.as_str()))
-            || hint
-                .message
-                .iter()
-                .any(|sign| message.contains(sign.as_str()))
+            || hint.message.iter().any(says)
+            || hint.first.iter().any(|word| first == word)
     });
     if let Some(hint) = found {
         return Some(&hint.say);
+    }
+    let begins = first.trim_start_matches('(');
+    if !BEGINNINGS.iter().any(|word| begins.starts_with(word)) {
+        return Some(
+            "Send the SQL alone, beginning with SELECT or WITH; words around it go into comments.",
+        );
     }
     let (open, close) = (bare.matches('(').count(), bare.matches(')').count());
     match open.cmp(&close) {
@@ -175,9 +194,12 @@ mod tests {
             ("SELECT a FROM t WHERE b = ‘x y’", "plain quotes"),
             ("```sql SELECT 1```", "Markdown"),
             ("SELECT ARRAY[a b] FROM t", "PostgreSQL's dialect"),
+            ("SELECT a FROM t ORDER BY a WHERE b", "in this order"),
             ("SELECT a, FROM t", "comma before FROM"),
             ("SELECT 'it's' FROM t", "not closed"),
-            ("SELEC 1", "PostgreSQL's dialect"),
+            ("SELEC 1", "beginning with SELECT"),
+            ("DESCRIBE t", "information_schema.columns"),
+            ("SELECT a FROM t WHERE b = ?", "$1"),
             ("SELECT a FROM", "ends too early"),
         ] {
             let refusal = refused(text);

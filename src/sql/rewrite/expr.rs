@@ -422,7 +422,8 @@ impl Rewriter<'_> {
         {
             let known: Vec<&str> = columns.iter().map(String::as_str).collect();
             let shown = format!("{}.{column}", found.alias);
-            return Err(column_unknown(&shown, column, &known, false).at(position));
+            let refusal = column_unknown(&shown, column, &known, false).at(position);
+            return Err(self.scopes.or_elsewhere(refusal, column));
         }
         self.scopes.record(frame, item, column);
         Ok(())

@@ -84,7 +84,7 @@ impl Rewriter<'_> {
             self.table_with_joins(table)?;
         }
         if let Some(selection) = selection {
-            self.expr(selection)?;
+            self.condition(selection, projection)?;
         }
         self.named_windows(named_window)?;
         self.set_recording(true);
@@ -94,7 +94,7 @@ impl Rewriter<'_> {
             Some(Distinct::On(exprs)) => self.with_outputs(&columns, |walk| walk.exprs(exprs))?,
         }
         if let Some(having) = having {
-            self.expr(having)?;
+            self.condition(having, projection)?;
         }
         self.set_recording(false);
         match group_by {
@@ -114,6 +114,12 @@ impl Rewriter<'_> {
             }
         }
         Ok(columns)
+    }
+
+    /// WHERE or HAVING, which do not know the output names.
+    fn condition(&mut self, expr: &mut Expr, projection: &[SelectItem]) -> Result<(), Refusal> {
+        let walked = self.expr(expr);
+        walked.map_err(|refusal| output_name_meant(refusal, projection))
     }
 
     fn set_recording(&mut self, recording: bool) {
@@ -267,4 +273,21 @@ fn output_name(expr: &Expr) -> Option<String> {
     }
     // Anything else has a name only PostgreSQL needs to know.
     None
+}
+
+/// An output name does not exist yet in WHERE and HAVING: says so where one was meant.
+fn output_name_meant(refusal: Refusal, projection: &[SelectItem]) -> Refusal {
+    let meant = projection.iter().any(|item| match item {
+        SelectItem::ExprWithAlias { expr: _, alias } => names::fold(alias, None)
+            .is_ok_and(|name| refusal.message == format!("column \"{name}\" does not exist")),
+        SelectItem::UnnamedExpr(_)
+        | SelectItem::ExprWithAliases { .. }
+        | SelectItem::QualifiedWildcard(_, _)
+        | SelectItem::Wildcard(_) => false,
+    });
+    if meant {
+        refusal.hint("WHERE and HAVING do not know output names: repeat the expression, or filter in an outer query.")
+    } else {
+        refusal
+    }
 }

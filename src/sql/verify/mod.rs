@@ -111,6 +111,12 @@ pub(super) fn clearer(callers_text: &str, refusal: Refusal) -> Refusal {
         {
             own
         }
+        Err(_) | Ok(()) if refusal.reason == Reason::ParsersDisagree => {
+            match pg::position::habit(callers_text) {
+                Some(sentence) => refusal.hint(sentence),
+                None => refusal,
+            }
+        }
         Err(_) | Ok(()) => refusal,
     }
 }
