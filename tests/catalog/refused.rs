@@ -2,8 +2,9 @@
 //! back names anything hidden.
 
 use super::statements::{self, Statement, Tapped};
-use super::{gate, support};
+use super::{clusters, gate_on};
 use rowgate::config::Enforcement;
+use rowgate::demo::Cluster;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -54,8 +55,14 @@ const HIDDEN: &[&str] = &[
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_statement_is_answered_or_refused_as_listed_and_names_nothing_hidden() {
-    let gate = gate("catalog_statements", Enforcement::Barrier).await;
-    let server = support::cluster().connect(&gate.database).await.unwrap();
+    for cluster in clusters() {
+        every_statement(cluster).await;
+    }
+}
+
+async fn every_statement(cluster: &Cluster) {
+    let gate = gate_on(cluster, "catalog_statements", Enforcement::Barrier).await;
+    let server = cluster.connect(&gate.database).await.unwrap();
     let numbers = statements::numbers(&server).await;
     assert!(numbers.contains_key("canary_view") && numbers.contains_key("invoices"));
     let bob = Tapped::connect(&gate, "bob").await;

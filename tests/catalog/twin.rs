@@ -2,9 +2,9 @@
 //! and columns are exactly those that Bob may see. Numbers of objects aside, and but for what `twin.toml` lists.
 
 use super::statements::{self, Statement};
-use super::{Answer, ask, gate, support};
+use super::{Answer, ask, clusters, gate_on};
 use rowgate::config::Enforcement;
-use rowgate::demo::SCHEMA;
+use rowgate::demo::{Cluster, SCHEMA};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tokio_postgres::Client;
@@ -97,25 +97,31 @@ impl Side {
 }
 
 /// The twin, and a connection to it as its owner.
-async fn twin() -> Side {
-    let admin = support::cluster().connect("postgres").await.unwrap();
+async fn twin(cluster: &Cluster) -> Side {
+    let admin = cluster.connect("postgres").await.unwrap();
     admin
         .batch_execute("CREATE DATABASE catalog_mirror")
         .await
         .unwrap();
-    let server = support::cluster().connect("catalog_mirror").await.unwrap();
+    let server = cluster.connect("catalog_mirror").await.unwrap();
     server.batch_execute(SCHEMA).await.unwrap();
     server.batch_execute(TWIN).await.unwrap();
-    let client = support::cluster().connect("catalog_mirror").await.unwrap();
+    let client = cluster.connect("catalog_mirror").await.unwrap();
     Side::new("catalog_mirror", &server, client).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_gate_answers_as_a_database_of_what_bob_may_see() {
-    let gate = gate("catalog_twinned", Enforcement::Barrier).await;
-    let server = support::cluster().connect(&gate.database).await.unwrap();
+    for cluster in clusters() {
+        compare_all(cluster).await;
+    }
+}
+
+async fn compare_all(cluster: &Cluster) {
+    let gate = gate_on(cluster, "catalog_twinned", Enforcement::Barrier).await;
+    let server = cluster.connect(&gate.database).await.unwrap();
     let ours = Side::new("catalog_twinned", &server, gate.connect("bob").await).await;
-    let twin = twin().await;
+    let twin = twin(cluster).await;
     let accepted: Accepted = toml::from_str(include_str!("twin.toml")).unwrap();
     assert!(accepted.column.iter().all(|c| !c.reason.is_empty()));
     assert!(accepted.statement.iter().all(|s| !s.reason.is_empty()));
