@@ -306,7 +306,7 @@ pub fn permission_problems(config: &Config) -> Vec<String> {
     problems
 }
 
-fn ladder_files(settings: &config::AiPermissionFiles) -> LadderFiles {
+pub(super) fn ladder_files(settings: &config::AiPermissionFiles) -> LadderFiles {
     LadderFiles {
         permissions: settings.permissions.clone(),
         actions: settings.actions.clone(),

@@ -2,6 +2,7 @@
 
 mod admin;
 mod build;
+mod catalogue;
 mod doors;
 mod query;
 mod reload;
@@ -26,6 +27,7 @@ use tokio::task::AbortHandle;
 
 pub use admin::manager;
 pub use build::{ControlLogin, Providers, connect, permission_problems, permissions, providers};
+pub use catalogue::catalogue;
 pub use tags::tag_definitions;
 
 /// Serves until `shutdown` resolves; then finishes within a bound. SIGHUP and changes of `views/`

@@ -47,7 +47,7 @@ pub(super) enum Command {
     /// Install the permission views in the database, in one transaction
     Apply(WithConfig),
     /// Check configuration, views, database and upstream role; changes nothing
-    Check(WithConfig),
+    Check(Check),
     /// Show what would happen to a query of one user, and why; runs nothing
     Explain(Explain),
     /// Print the data model one user sees, for an agent's system prompt
@@ -72,6 +72,21 @@ pub(super) enum Command {
     Tags(Granted),
     /// List relation tuples
     Tuples(Tuples),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  rowgate check --strict
+
+With --strict each permission that a view or the configuration names has to be one of the four levels of AI permissions;
+where it is not, file and line are named. Leave it out where permissions come from elsewhere as well.")]
+pub(super) struct Check {
+    #[command(flatten)]
+    pub config: WithConfig,
+    /// Compare the permissions that are asked for with the four levels of AI permissions
+    #[arg(long)]
+    pub strict: bool,
 }
 
 /// The commands about providers.

@@ -3,6 +3,7 @@
 //! Everything it does is in the other modules; this one and its children are the only place that prints.
 
 mod args;
+mod catalogue;
 mod demo;
 mod describe;
 mod explain;

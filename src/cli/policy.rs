@@ -41,14 +41,17 @@ pub(super) async fn apply(arguments: args::WithConfig) -> Outcome {
     Ok(Exit::Ok)
 }
 
-pub(super) async fn check(arguments: args::WithConfig) -> Outcome {
-    let config = load(&arguments)?;
+pub(super) async fn check(arguments: args::Check) -> Outcome {
+    let config = load(&arguments.config)?;
     permission_files(&config)?;
     progress("configuration: ok");
     let views = install::read_views(&config.views, config.tuples.as_ref()).map_err(failure)?;
     progress(&format!("view files: ok ({})", views.len()));
     let mut findings = compare(&config, &views).await?;
     findings.extend(super::tags::check(&config, &views).await?);
+    if arguments.strict {
+        findings.extend(super::catalogue::check(&config, &views).await?);
+    }
     for (login, kind) in logins(&config) {
         let client = connect(&config, login).await?;
         let found = install::posture(&client, config.enforcement, kind, &views).await;

@@ -5,6 +5,7 @@ pub(crate) mod compose;
 mod describe;
 mod grants;
 mod header;
+mod named;
 mod near;
 pub(crate) mod objects;
 mod origins;
@@ -21,6 +22,7 @@ pub use grants::{
     ColumnType, Description, GrantedColumn, GrantedTable, Grants, GrantsFingerprint, InlineBody,
     PrincipalField, RelationName, Server, ShadowSource, TypeKind, quote_identifier,
 };
+pub use named::Named;
 pub(crate) use objects::TOO_MANY;
 pub(crate) use origins::Origin;
 pub use origins::{ColumnNumber, Origins};

@@ -42,7 +42,7 @@ pub use http::HttpProvider;
 pub use jwks::Jwks;
 pub use jwt::JwtProvider;
 pub use keto::{AskedPairs, KetoProvider};
-pub use ladder::{AiPermissions, LadderFiles, LadderProblem};
+pub use ladder::{AiPermissions, LadderFiles, LadderNames, LadderProblem};
 pub(crate) use listen::listen;
 pub use resolver::Resolver;
 pub use sql::SqlProvider;

@@ -350,3 +350,75 @@ fn check_names_what_is_wrong_with_the_levels() {
         assert!(told.contains(says), "{says} in {told}");
     }
 }
+
+/// What `check --strict` says to a file of the example with one word changed; without the change it says nothing of it.
+const STRAYS: &[(&str, &str, &str, &[&str])] = &[
+    (
+        "loans.sql",
+        "use_ai_loan_tool, fetch_loan",
+        "use_ai_loan_tool, fetch_lone",
+        &[
+            "loans.sql:3: permission \"fetch_lone\" is not in the four levels",
+            "did you mean \"fetch_loan\"?",
+        ],
+    ),
+    (
+        "loans.sql",
+        "column risk_note requires read_risk_note",
+        "column risk_note requires Agent_Supervisor",
+        &["loans.sql:4: permission \"Agent_Supervisor\" is not in the four levels"],
+    ),
+    (
+        "customers.sql",
+        "'***'::text unless read_customer_contact",
+        "'***'::text unless read_contact_details",
+        &["customers.sql:5: permission \"read_contact_details\""],
+    ),
+    (
+        "transactions.sql",
+        "WHERE account_id IN",
+        "WHERE rowgate.has_permission('fetch_transactoin') AND account_id IN",
+        &[
+            "transactions.sql:7: permission \"fetch_transactoin\"",
+            "did you mean \"fetch_transaction\"?",
+        ],
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strict_check_names_permissions_the_levels_do_not_know() {
+    let example = Example::new("ai-permissions", Enforcement::Inline, |_| ()).await;
+    let check = |strict: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_rowgate"))
+            .arg("check")
+            .args(strict)
+            .arg("--config")
+            .arg(example.gate.config.file.as_ref().unwrap())
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert!(!check(&["--strict"]).contains("four levels"), "all known");
+    for (file, from, to, says) in STRAYS {
+        let name = format!("views/{file}");
+        let text = example.read(&name);
+        assert!(text.contains(from), "{file}");
+        example.write(&name, &text.replace(from, to));
+        let told = check(&["--strict"]);
+        for says in *says {
+            assert!(told.contains(says), "{says} in {told}");
+        }
+        assert!(!check(&[]).contains("four levels"), "only if asked");
+        example.write(&name, &text);
+    }
+    // An action is no permission, and is told to be none.
+    let config = example.gate.config.file.clone().unwrap();
+    let text = std::fs::read_to_string(&config).unwrap();
+    let gate = "connect_requires = \"access_ai_chat\"";
+    assert!(text.contains(gate), "{text}");
+    let action = text.replace(gate, "connect_requires = \"Use Loan Analysis Tool\"");
+    std::fs::write(&config, action).unwrap();
+    let told = check(&["--strict"]);
+    assert!(told.contains("gate.connect_requires: permission"), "{told}");
+    assert!(told.contains("it is an action"), "{told}");
+}

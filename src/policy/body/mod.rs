@@ -3,6 +3,7 @@
 //! The text stays the DBA's: only the calls of `rowgate.*` and, where it helps, an `IN` are respelt, at
 //! the places the tree names. Nothing is found by searching text.
 
+mod asked;
 mod lexemes;
 mod objects;
 mod render;

@@ -82,6 +82,9 @@ pub(super) fn read(files: &LadderFiles) -> Result<Ladder, Vec<LadderProblem>> {
     if !problems.is_empty() {
         return Err(problems);
     }
+    let [permissions, ..] = &levels;
+    let permissions = permissions.entries.iter().map(|(name, _)| name.clone());
+    let permissions = permissions.collect();
     let [_, actions, categories, roles] = levels.map(|level| {
         let entries = level.entries.into_iter();
         entries
@@ -89,6 +92,7 @@ pub(super) fn read(files: &LadderFiles) -> Result<Ladder, Vec<LadderProblem>> {
             .collect()
     });
     Ok(Ladder {
+        permissions,
         actions,
         categories,
         roles,

@@ -44,6 +44,20 @@ impl LadderFiles {
         check::read(self).err().unwrap_or_default()
     }
 
+    /// Every name of each level; for `rowgate check --strict`.
+    ///
+    /// # Errors
+    /// When the files cannot be read or are wrong.
+    pub fn names(&self) -> Result<LadderNames, ProviderError> {
+        let ladder = self.read()?;
+        Ok(LadderNames {
+            permissions: ladder.permissions,
+            actions: ladder.actions.into_keys().collect(),
+            categories: ladder.categories.into_keys().collect(),
+            roles: ladder.roles.into_keys().collect(),
+        })
+    }
+
     fn read(&self) -> Result<Ladder, ProviderError> {
         check::read(self).map_err(|problems| {
             let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
@@ -52,9 +66,45 @@ impl LadderFiles {
     }
 }
 
+/// Every name of each level.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LadderNames {
+    /// What a view can require.
+    pub permissions: BTreeSet<String>,
+    /// Sets of permissions.
+    pub actions: BTreeSet<String>,
+    /// Sets of actions.
+    pub categories: BTreeSet<String>,
+    /// Sets of categories.
+    pub roles: BTreeSet<String>,
+}
+
+impl LadderNames {
+    /// Adds those of another catalogue.
+    pub fn extend(&mut self, other: Self) {
+        self.permissions.extend(other.permissions);
+        self.actions.extend(other.actions);
+        self.categories.extend(other.categories);
+        self.roles.extend(other.roles);
+    }
+
+    /// The level a name is of, if it is of any.
+    pub fn level(&self, name: &str) -> Option<&'static str> {
+        let levels = [
+            ("a permission", &self.permissions),
+            ("an action", &self.actions),
+            ("a category", &self.categories),
+            ("a role", &self.roles),
+        ];
+        let mut levels = levels.into_iter();
+        levels.find_map(|(level, names)| names.contains(name).then_some(level))
+    }
+}
+
 /// What each level is made of; every reference has been checked.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Ladder {
+    permissions: BTreeSet<String>,
     actions: BTreeMap<String, BTreeSet<String>>,
     categories: BTreeMap<String, BTreeSet<String>>,
     roles: BTreeMap<String, BTreeSet<String>>,
