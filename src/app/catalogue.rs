@@ -24,7 +24,9 @@ pub async fn catalogue(config: &Config) -> anyhow::Result<Option<LadderNames>> {
                 build::ladder_files(files).names().with_context(broken)?
             }
             ProviderKind::Sql(sql) if sql.preset == Some(&AI_PERMISSIONS) => {
-                of_tables(sql).await.with_context(broken)?
+                let needs = "its login needs SELECT on ai_permissions, ai_actions, ai_categories and ai_roles";
+                let found = of_tables(sql).await.context(needs);
+                found.with_context(broken)?
             }
             _ => continue,
         };

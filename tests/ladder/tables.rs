@@ -59,6 +59,21 @@ async fn tables_say_the_same_as_the_files() {
         .await
         .unwrap()
         .resolver();
+    let names = rowgate::app::catalogue(&tables.config).await.unwrap_err();
+    assert!(
+        format!("{names:#}").contains("its login needs SELECT on ai_permissions"),
+        "{names:#}"
+    );
+    let reader = format!("reader_of_{}", example.gate.database);
+    let grant = "GRANT SELECT ON public.ai_permissions, public.ai_actions, public.ai_categories, public.ai_roles TO";
+    owner
+        .batch_execute(&format!("{grant} {reader}"))
+        .await
+        .unwrap();
+    let names = rowgate::app::catalogue(&tables.config).await.unwrap();
+    let of_files = rowgate::app::catalogue(&example.gate.config).await.unwrap();
+    assert_eq!(names, of_files);
+    assert!(names.unwrap().permissions.contains("fetch_loan"));
     for user in [
         "sam",
         "carla",
@@ -85,6 +100,7 @@ async fn tables_say_the_same_as_the_files() {
 
 struct Tables {
     resolver: Resolver,
+    config: Config,
     _providers: rowgate::app::Providers,
 }
 
@@ -121,6 +137,7 @@ impl Tables {
         let providers = rowgate::app::providers(&config.providers).await.unwrap();
         Self {
             resolver: providers.resolver(),
+            config,
             _providers: providers,
         }
     }
