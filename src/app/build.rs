@@ -16,7 +16,7 @@ use crate::tuples::Pair;
 use crate::upstream::{self, Pool, PoolOptions};
 use anyhow::{Context, bail};
 use secrecy::SecretString;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::AbortHandle;
@@ -141,6 +141,7 @@ pub struct Providers {
     pub(super) steps: Vec<Arc<dyn Step>>,
     hierarchy: Arc<LiveHierarchy>,
     conditions: Arc<Conditions>,
+    situations: Arc<BTreeMap<String, config::Situation>>,
     /// The relations the views ask for; a provider that finds objects looks for these.
     asked: Arc<AskedPairs>,
     /// What reads files, for whoever watches them.
@@ -154,6 +155,7 @@ impl Providers {
         Resolver::new(self.all.clone(), RESOLUTION_MAX)
             .with_hierarchy(Arc::clone(&self.hierarchy))
             .with_conditions(Arc::clone(&self.conditions))
+            .with_situations(Arc::clone(&self.situations))
             .with_steps(self.steps.clone())
     }
 
@@ -194,6 +196,7 @@ pub async fn permissions(config: &Config) -> anyhow::Result<Providers> {
     let mut providers = providers(&config.providers).await?;
     let rules = config.conditions.clone();
     providers.conditions = Arc::new(Conditions::new(rules, Arc::new(SystemClock)));
+    providers.situations = Arc::new(config.situations.clone());
     providers.hierarchy = Arc::new(hierarchy(config)?);
     if config.hierarchy.file.is_some() {
         let file = Arc::clone(&providers.hierarchy);
@@ -231,6 +234,7 @@ pub async fn providers(settings: &[config::Provider]) -> anyhow::Result<Provider
         steps: Vec::new(),
         hierarchy: Arc::default(),
         conditions: Arc::default(),
+        situations: Arc::default(),
         asked: Arc::default(),
         files: Vec::new(),
         listeners: Vec::new(),

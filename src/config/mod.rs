@@ -13,6 +13,7 @@ pub mod preset;
 mod providers;
 mod raw;
 mod sections;
+mod situation;
 mod tags;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ pub use metrics::Metrics;
 pub use providers::{
     AiPermissionFiles, HttpProvider, KetoConfirm, KetoProvider, KetoUsers, RedisMode, RedisProvider,
 };
+pub use situation::Situation;
 pub use tags::{TagTable, Tags};
 
 use crate::identity::{ClaimPath, IdentitySettings};
@@ -86,6 +88,8 @@ pub struct Config {
     pub admin: Option<Admin>,
     /// The bounds.
     pub limits: Limits,
+    /// What a policy test supposes of the sessions of a login; empty in every gate that serves.
+    pub situations: BTreeMap<String, Situation>,
     /// What the operator should know, though it keeps nothing from starting.
     pub warnings: Vec<String>,
 }

@@ -82,6 +82,7 @@ pub(super) fn read(text: &str, path: &Path) -> Result<Config, Vec<Problem>> {
                 tags,
                 tuples,
                 conditions,
+                situations: std::collections::BTreeMap::new(),
                 audit,
                 gate,
                 http,

@@ -100,6 +100,24 @@ impl Caller {
         Self::new(user_id, user_id, claims, network_address, true)
     }
 
+    /// The same with other claims and another address: for the operator's policy tests, whose sessions have neither. The
+    /// doors must never call this.
+    #[must_use]
+    pub(crate) fn situated(
+        &self,
+        claims: &BTreeMap<String, serde_json::Value>,
+        network_address: Option<IpAddr>,
+    ) -> Self {
+        let from = network_address.or(self.network_address);
+        Self::new(
+            &self.login,
+            &self.user_id,
+            claims.clone(),
+            from,
+            self.may_be_superuser,
+        )
+    }
+
     /// Who opened the connection.
     pub fn login(&self) -> &str {
         &self.login

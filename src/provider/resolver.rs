@@ -5,6 +5,7 @@ use super::conditions::{Conditions, Span};
 use super::hierarchy::{Hierarchy, LiveHierarchy, TooMany};
 use super::merge::Merged;
 use super::{Asking, Provider, ProviderError, Step};
+use crate::config::Situation;
 use crate::error::{Error, Fault, FaultKind, Reason, Refusal};
 use crate::identity::{Caller, Principal};
 use crate::metrics::Lookups;
@@ -12,7 +13,7 @@ use arc_swap::ArcSwapOption;
 use futures_util::future::{BoxFuture, FutureExt, TryFutureExt};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use moka::sync::Cache;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,8 @@ pub struct Resolver {
     steps: Vec<Arc<dyn Step>>,
     /// A bound over all of it, whatever bounds the providers keep themselves.
     timeout: Duration,
+    /// What a policy test supposes of its logins' sessions; empty in every gate that serves.
+    situations: Arc<BTreeMap<String, Situation>>,
     kept: Cache<Arc<str>, Arc<Kept>>,
     lookups: Lookups,
     /// The hierarchies united last, and what they came to.
@@ -62,6 +65,7 @@ impl Resolver {
             conditions: Arc::default(),
             steps: Vec::new(),
             timeout,
+            situations: Arc::default(),
             kept: Cache::new(PRINCIPALS_MAX),
             lookups: Lookups::default(),
             united: ArcSwapOption::empty(),
@@ -86,6 +90,13 @@ impl Resolver {
     #[must_use]
     pub fn with_steps(mut self, steps: Vec<Arc<dyn Step>>) -> Self {
         self.steps.extend(steps);
+        self
+    }
+
+    /// Sets what is supposed of sessions, by their login; for policy tests.
+    #[must_use]
+    pub(crate) fn with_situations(mut self, situations: Arc<BTreeMap<String, Situation>>) -> Self {
+        self.situations = situations;
         self
     }
 
@@ -191,14 +202,20 @@ impl Resolver {
     }
 
     async fn ask(&self, caller: &Caller) -> Result<(Arc<Principal>, Life), Error> {
-        let asking = self.ask_all(caller);
+        let situation = self.situations.get(caller.login());
+        let situated = situation.map(|s| caller.situated(&s.claims, s.network));
+        let asking = self.ask_all(situated.as_ref().unwrap_or(caller), situation);
         tokio::time::timeout(self.timeout, asking)
             .await
             .unwrap_or_else(|_| Err(fault("all providers together", &ProviderError::Timeout)))
             .map(|(principal, life)| (Arc::new(principal), life))
     }
 
-    async fn ask_all(&self, caller: &Caller) -> Result<(Principal, Life), Error> {
+    async fn ask_all(
+        &self,
+        caller: &Caller,
+        situation: Option<&Situation>,
+    ) -> Result<(Principal, Life), Error> {
         let asked = self.providers.iter().map(|provider| {
             let asking = provider.find(caller).map(|found| {
                 let answer = found?;
@@ -208,13 +225,22 @@ impl Resolver {
         });
         let inherited = self.providers.iter();
         let inherited = inherited.map(|provider| (provider.name(), provider.hierarchy()));
-        let (answers, inherited) =
+        let (mut answers, inherited) =
             tokio::try_join!(all(asked.collect()), all(inherited.collect()))?;
+        let supposed = situation.map(|situation| &situation.attributes);
+        for (_, answer) in &mut answers {
+            answer.attributes.extend(
+                supposed
+                    .into_iter()
+                    .flatten()
+                    .map(|(n, v)| (n.clone(), v.clone())),
+            );
+        }
         let hierarchy = self.united(inherited)?;
         let until = answers.iter().filter_map(|(_, answer)| answer.until).min();
-        let verdict = self
-            .conditions
-            .judge(caller, &answers, self.conditions.moment());
+        let supposed = situation.and_then(|situation| situation.at);
+        let moment = supposed.map_or_else(|| self.conditions.moment(), Conditions::supposed);
+        let verdict = self.conditions.judge(caller, &answers, moment);
         let span = verdict.span;
         let merged = Merged::new(answers).narrow(verdict);
         let merged = merged.inherit(&hierarchy).map_err(too_many)?;

@@ -21,6 +21,7 @@
 mod measure;
 
 use measure::print_table;
+use rowgate::app::Providers;
 use rowgate::config::{
     CacheSettings, Config, Database, Provider, ProviderKind, SqlProvider, SqlQueries, UpstreamTls,
 };
@@ -146,6 +147,40 @@ fn rules() -> (Arc<LiveHierarchy>, Arc<Conditions>, Arc<TagFile>) {
     (Arc::new(hierarchy), Arc::new(conditions), Arc::new(tags))
 }
 
+/// The same with what roles bring along, with conditions, and with tags.
+async fn with_rules(cached: &Providers, callers: &[Caller], rows: &mut Vec<Vec<String>>) {
+    let other = Caller::assumed("somebody else");
+    let anew = |resolver: Resolver| {
+        let other = &other;
+        async move {
+            measured(&resolver, callers, 1, |_| ()).await;
+            measured(&resolver, callers, 3, |_| {
+                resolver.clear_user(other.user_id());
+            })
+            .await
+        }
+    };
+    let (hierarchy, conditions, tags) = rules();
+    let times = anew(cached.resolver().with_hierarchy(Arc::clone(&hierarchy))).await;
+    rows.push(row(
+        "... and each role brings another, each permission ten",
+        &times,
+    ));
+    let times = anew(cached.resolver().with_conditions(Arc::clone(&conditions))).await;
+    rows.push(row("... and 100 conditions: times, networks, ends", &times));
+    let tags: Arc<dyn Step> = tags;
+    let times = anew(cached.resolver().with_steps(vec![Arc::clone(&tags)])).await;
+    rows.push(row("... and 10,000 tags, 1,000 of them theirs", &times));
+    let all = cached
+        .resolver()
+        .with_hierarchy(hierarchy)
+        .with_conditions(conditions)
+        .with_steps(vec![tags]);
+    measured(&all, callers, 1, |_| ()).await;
+    let times = measured(&all, callers, 100, |_| ()).await;
+    rows.push(row("cached, with hierarchy, conditions and tags", &times));
+}
+
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let cluster = Cluster::start(&ClusterOptions {
@@ -195,35 +230,7 @@ async fn main() {
     })
     .await;
     rows.push(row("cached, another user has just been cleared", &times));
-    let anew = |resolver: Resolver| {
-        let (callers, other) = (&callers, &other);
-        async move {
-            measured(&resolver, callers, 1, |_| ()).await;
-            measured(&resolver, callers, 3, |_| {
-                resolver.clear_user(other.user_id());
-            })
-            .await
-        }
-    };
-    let (hierarchy, conditions, tags) = rules();
-    let times = anew(cached.resolver().with_hierarchy(Arc::clone(&hierarchy))).await;
-    rows.push(row(
-        "... and each role brings another, each permission ten",
-        &times,
-    ));
-    let times = anew(cached.resolver().with_conditions(Arc::clone(&conditions))).await;
-    rows.push(row("... and 100 conditions: times, networks, ends", &times));
-    let tags: Arc<dyn Step> = tags;
-    let times = anew(cached.resolver().with_steps(vec![Arc::clone(&tags)])).await;
-    rows.push(row("... and 10,000 tags, 1,000 of them theirs", &times));
-    let all = cached
-        .resolver()
-        .with_hierarchy(hierarchy)
-        .with_conditions(conditions)
-        .with_steps(vec![tags]);
-    measured(&all, &callers, 1, |_| ()).await;
-    let times = measured(&all, &callers, 100, |_| ()).await;
-    rows.push(row("cached, with hierarchy, conditions and tags", &times));
+    with_rules(&cached, &callers, &mut rows).await;
     print_table(
         "principal of a user with 100 roles and 300 permissions, microseconds",
         &rows,

@@ -131,3 +131,81 @@ async fn the_network_is_that_of_the_connection() {
         assert_eq!(refused.code().unwrap().code(), "28P01", "{refused:?}");
     }
 }
+
+/// A line of a test, and what is said of it.
+const SUPPOSED_WRONGLY: &[(&str, &str)] = &[
+    ("from: here", "`from` is not an address"),
+    ("from: 10.0.0.0/8", "`from` is not an address"),
+    ("at: tomorrow", "`at` is not a moment"),
+    ("at: 2026-01-05T08:00:00", "`at` is not a moment"),
+    ("attributes: {a: {b: c}}", "attribute `a` has no such value"),
+    ("attributes: {a: null}", "attribute `a` has no such value"),
+    ("claim: {a: 1}", "did you mean `claims`?"),
+];
+
+/// Where a condition holds and where it does not, as the example's own policy tests have it; and turned round, each fails.
+#[tokio::test(flavor = "multi_thread")]
+async fn policy_tests_suppose_place_time_claims_and_attributes() {
+    for enforcement in [Enforcement::Barrier, Enforcement::Inline] {
+        let example = Example::new("hierarchy-and-conditions", enforcement, |_| ()).await;
+        let config = example.gate.config.file.as_ref().unwrap();
+        let test = |file: &Path| {
+            let output = std::process::Command::new(env!("CARGO_BIN_EXE_rowgate"))
+                .args(["test", "--audit", "/dev/null", "--config"])
+                .arg(config)
+                .arg(file)
+                .output()
+                .unwrap();
+            let told = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+            (output.status.code(), told.concat())
+        };
+        let file = example.folder.path().join("policy-tests/conditions.yaml");
+        let (code, told) = test(&file);
+        assert_eq!(code, Some(0), "{told}");
+        assert!(told.contains(" 0 failed"), "{told}");
+        if enforcement == Enforcement::Inline {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).unwrap();
+        let mut turned = Vec::new();
+        for (from, to) in [
+            ("from: 10.1.2.3", "from: 9.1.2.3"),
+            ("from: fd00::17", "from: fe00::17"),
+            ("from: 11.1.2.3", "from: \"::ffff:10.1.2.3\""),
+            (
+                "at: 2026-01-05T08:00:00+01:00",
+                "at: 2026-01-05T08:00:00+02:00",
+            ),
+            (
+                "at: 2026-01-05T18:00:00+01:00",
+                "at: 2026-01-05T17:59:59+01:00",
+            ),
+            ("at: 2025-12-31T23:59:59+01:00", "at: 2025-12-31T23:59:59Z"),
+            ("department: [Choir, HR]", "department: [Choir, hr]"),
+            ("department: Sales}", "department: Payroll}"),
+            ("claims: {amr: [pwd, mfa]}", "claims: {amr: [pwd]}"),
+            ("claims: {amr: pwd}", "claims: {amr: mfa}"),
+        ] {
+            assert!(text.contains(from), "{from}");
+            let other = example.folder.path().join("turned.yaml");
+            std::fs::write(&other, text.replacen(from, to, 1)).unwrap();
+            let (code, told) = test(&other);
+            if code != Some(1) {
+                turned.push(format!("{from} -> {to}: {told}"));
+            }
+        }
+        assert!(turned.is_empty(), "{turned:#?}");
+        for (wrong, says) in SUPPOSED_WRONGLY {
+            let other = example.folder.path().join("wrong.yaml");
+            let text =
+                format!("tests:\n  - user: nick\n    {wrong}\n    hidden: [{{table: payroll}}]\n");
+            std::fs::write(&other, text).unwrap();
+            let (code, told) = test(&other);
+            assert_eq!(code, Some(2), "{wrong}: {told}");
+            assert!(
+                told.contains(says) && told.contains("wrong.yaml:"),
+                "{wrong}: {told}"
+            );
+        }
+    }
+}

@@ -79,7 +79,7 @@ impl Asker {
 
     /// Asks, and compares; how long that took, logging in not counted.
     pub(super) async fn check(&mut self, check: &Check) -> (Ending, Duration) {
-        let session = self.session(&check.user).await;
+        let session = self.session(&check.login).await;
         let started = Instant::now();
         let ending = match (&check.what, session) {
             (What::LoginRefused(expected), Err(refusal)) => refused_with(Some(expected), refusal),

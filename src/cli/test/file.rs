@@ -1,5 +1,6 @@
 //! A policy test file: YAML to checks, every mistake with its line and what to write instead.
 
+use crate::config::Situation;
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::Spanned;
 use std::collections::BTreeMap;
@@ -25,6 +26,8 @@ pub(super) struct TestFile {
 pub(super) struct Case {
     pub(super) user: String,
     pub(super) name: Option<String>,
+    /// What is supposed of the user's sessions.
+    pub(super) situation: Option<Situation>,
     pub(super) checks: Vec<Check>,
 }
 
@@ -34,6 +37,8 @@ pub(super) struct Check {
     pub(super) line: u64,
     /// Who asks: the case's user, or whom `seen_by` names.
     pub(super) user: String,
+    /// As whom they log in to the gate of the run: a situation has a login of its own.
+    pub(super) login: String,
     /// It says what is not to be seen.
     pub(super) denies: bool,
     pub(super) what: What,
@@ -118,6 +123,12 @@ struct RawCase {
     user: String,
     name: Option<String>,
     refused: Option<String>,
+    #[serde(default)]
+    claims: BTreeMap<String, serde_json::Value>,
+    #[serde(default)]
+    attributes: BTreeMap<String, serde_json::Value>,
+    from: Option<String>,
+    at: Option<String>,
     #[serde(default)]
     sees: Vec<Spanned<RawCheck>>,
     #[serde(default)]
@@ -239,6 +250,10 @@ type Bad = (u64, String, Option<&'static str>);
 
 fn read_case(raw: RawCase, line: u64) -> Result<Case, Vec<Bad>> {
     let (mut checks, mut bad) = (Vec::new(), Vec::new());
+    let situation = situation(&raw).unwrap_or_else(|(says, hint)| {
+        bad.push((line, says, Some(hint)));
+        None
+    });
     let user = raw.user;
     let lists = [(raw.sees, false), (raw.hidden, true)];
     for (list, denies) in lists {
@@ -261,6 +276,7 @@ fn read_case(raw: RawCase, line: u64) -> Result<Case, Vec<Bad>> {
         }
         checks.push(Check {
             line,
+            login: user.clone(),
             user: user.clone(),
             denies: true,
             what: What::LoginRefused(sqlstate),
@@ -274,10 +290,48 @@ fn read_case(raw: RawCase, line: u64) -> Result<Case, Vec<Bad>> {
         true => Ok(Case {
             user,
             name: raw.name,
+            situation,
             checks,
         }),
         false => Err(bad),
     }
+}
+
+/// What is supposed of the user's sessions, if anything is.
+fn situation(raw: &RawCase) -> Result<Option<Situation>, (String, &'static str)> {
+    const VALUES: &str = "An attribute is a text, a number, true or false, or a list of these.";
+    let text = |value: &serde_json::Value| match value {
+        serde_json::Value::String(text) => Some(text.clone()),
+        serde_json::Value::Number(_) | serde_json::Value::Bool(_) => Some(value.to_string()),
+        _ => None,
+    };
+    let mut attributes = BTreeMap::new();
+    for (name, value) in &raw.attributes {
+        let values = match value {
+            serde_json::Value::Array(items) => items.iter().map(text).collect(),
+            one => text(one).map(|one| vec![one]),
+        };
+        let wrong = || (format!("attribute `{name}` has no such value"), VALUES);
+        attributes.insert(name.clone(), values.ok_or_else(wrong)?);
+    }
+    let from = raw.from.as_deref().map(str::parse).transpose();
+    let network = from.map_err(|_| {
+        let hint = "Write one address, such as 10.1.2.3 or fd00::1.";
+        ("`from` is not an address".to_owned(), hint)
+    })?;
+    let at = raw.at.as_deref().map(str::parse).transpose();
+    let at = at.map_err(|_| {
+        let hint = "Write it with its zone, such as 2026-01-05T10:00:00+01:00.";
+        ("`at` is not a moment".to_owned(), hint)
+    })?;
+    let claims = raw.claims.clone();
+    let situation = Situation {
+        claims,
+        attributes,
+        network,
+        at,
+    };
+    Ok((situation != Situation::default()).then_some(situation))
 }
 
 /// An entry, and a word for each key that was not taken from it.
@@ -313,6 +367,7 @@ fn finish(
     let checks = whats.into_iter().map(|(what, denies)| Check {
         line,
         user: user.to_owned(),
+        login: user.to_owned(),
         denies,
         what,
     });
@@ -416,6 +471,7 @@ fn hidden(mut raw: RawCheck, user: &str, line: u64) -> Result<Vec<Check>, (Strin
         checks.extend(others.into_iter().map(|what| Check {
             line,
             user: other.clone(),
+            login: other.clone(),
             denies: false,
             what,
         }));

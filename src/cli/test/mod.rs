@@ -9,14 +9,14 @@ mod file;
 
 use super::serve::load;
 use super::{Exit, Failure, Outcome, args, policy, print, progress};
-use crate::config::{AuditSink, Config};
+use crate::config::{AuditSink, Config, Situation};
 use crate::identity::{IdentitySettings, Login, Proof};
 use crate::install;
 use anyhow::Context;
 use check::{Asker, Ending};
 use file::{Check, Rows, TestFile, What};
 use secrecy::{ExposeSecret, SecretString};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -69,8 +69,17 @@ Numbers are compared as numbers, everything else as PostgreSQL prints it; null i
 
 The gate of rowgate.toml is started for the tests on a free port of 127.0.0.1, with a login of its own for each
 tested user and a password only this run knows: queries take the same way as in `rowgate serve`, and each leaves its
-line in the audit. Users come from the providers. What a provider takes from a token's claims or a condition from
-the client's address is not there.
+line in the audit. Users come from the providers. What is not the user's own is supposed, for all of a test's assertions:
+
+    - user: tina
+      name: Trader, at her desk
+      from: 10.1.2.3                          # the address she connects from
+      at: 2026-01-05T10:00:00+01:00           # what time [[conditions]] read; ends of grants are the database's
+      claims: {amr: [mfa]}                    # of the token that opened the session
+      attributes: {region: EU}                # instead of what the providers say; a value or a list
+      sees: ...
+
+Without `at` it is now, without `claims` there are none, and `from` is this machine.
 
 Examples:
   rowgate test                                      policy-tests/*.yaml
@@ -99,13 +108,15 @@ pub(super) async fn run(arguments: Arguments) -> Outcome {
     let config = load(&arguments.config)?;
     // A broken view is the operator's mistake; found here, it is told as one.
     install::read_views(&config.views, config.tuples.as_ref()).map_err(policy::failure)?;
-    let files = read_files(&arguments.files)?;
-    let users: BTreeSet<&str> = files
+    let mut files = read_files(&arguments.files)?;
+    let situations = situated(&mut files);
+    let checks = files
         .iter()
         .flat_map(|file| &file.cases)
-        .flat_map(|case| case.checks.iter().map(|check| check.user.as_str()))
-        .collect();
-    let (config, audit) = for_this_run(config, arguments.audit, &users)?;
+        .flat_map(|case| &case.checks);
+    let users = checks.map(|check| (check.login.as_str(), check.user.as_str()));
+    let (mut config, audit) = for_this_run(config, arguments.audit, &users.collect())?;
+    config.situations = situations;
     let gate = Gate::start(config).await.map_err(Failure::Unreachable)?;
     let mut asker = Asker::new(gate.client.clone());
     let mut tally = Tally::default();
@@ -122,6 +133,31 @@ pub(super) async fn run(arguments: Arguments) -> Outcome {
             "{broken} assertions could not be asked; nothing is proved about them"
         ))),
     }
+}
+
+/// Gives each case that supposes something a login of its own, and says what is supposed of it.
+fn situated(files: &mut [TestFile]) -> BTreeMap<String, Situation> {
+    let users = files.iter().flat_map(|file| &file.cases);
+    let users = users.flat_map(|case| case.checks.iter().map(|check| check.user.clone()));
+    let users: BTreeSet<String> = users.collect();
+    let mut situations = BTreeMap::new();
+    for case in files.iter_mut().flat_map(|file| &mut file.cases) {
+        let Some(situation) = case.situation.take() else {
+            continue;
+        };
+        // Nobody else's name.
+        let mut login = format!("{} (situation {})", case.user, situations.len() + 1);
+        while users.contains(&login) {
+            login.push('+');
+        }
+        let own = case
+            .checks
+            .iter_mut()
+            .filter(|check| check.user == case.user);
+        own.for_each(|check| check.login.clone_from(&login));
+        situations.insert(login, situation);
+    }
+    situations
 }
 
 /// What the run came to.
@@ -205,11 +241,11 @@ fn test_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
 fn for_this_run(
     mut config: Config,
     audit: Option<PathBuf>,
-    users: &BTreeSet<&str>,
+    users: &BTreeSet<(&str, &str)>,
 ) -> Result<(Config, PathBuf), Failure> {
     let password = SecretString::from(one_time_password());
     let configured = &config.identity.logins;
-    let logins = users.iter().map(|user| {
+    let logins = users.iter().map(|(name, user)| {
         // Who has no login of their own comes by a token or a delegation.
         let own = configured.get(*user);
         let login = Login {
@@ -218,7 +254,7 @@ fn for_this_run(
             may_delegate: false,
             superuser: own.is_none_or(|login| login.superuser),
         };
-        ((*user).to_owned(), login)
+        ((*name).to_owned(), login)
     });
     let logins = logins.collect();
     config.identity = IdentitySettings {

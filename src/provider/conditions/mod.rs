@@ -111,6 +111,14 @@ impl Conditions {
         }
     }
 
+    /// What time it is supposed to be.
+    pub(super) fn supposed(at: Timestamp) -> Moment {
+        Moment {
+            early: at,
+            late: at,
+        }
+    }
+
     /// Which conditions hold for a caller at a moment, by what the providers said of them.
     pub(super) fn judge(&self, caller: &Caller, answers: &[(&str, Answer)], at: Moment) -> Verdict {
         let mut verdict = Verdict {
