@@ -600,3 +600,38 @@ fn what_is_risky_but_allowed_is_a_warning() {
     let config = parse(&format!("{text}[audit]\nrequired = false\n")).unwrap();
     assert_eq!(config.warnings.len(), 2, "{:?}", config.warnings);
 }
+
+#[test]
+fn the_metrics_listener_is_somewhere_safe_or_not_at_all() {
+    assert!(parse(MINIMAL).unwrap().metrics.is_none());
+    let with = |lines: &str| format!("{MINIMAL}\n[metrics]\n{lines}\n");
+    let good = parse(&with(
+        "listen = \"127.0.0.1:6435\"\ntoken = \"0123456789abcdef\"",
+    ));
+    let metrics = good.unwrap().metrics.unwrap();
+    assert_eq!(
+        (metrics.listen.to_string().as_str(), metrics.connections_max),
+        ("127.0.0.1:6435", 16)
+    );
+    assert!(!format!("{metrics:?}").contains("0123456789abcdef"));
+    for (lines, problem) in [
+        ("", "metrics.listen"),
+        ("listen = \"here\"", "metrics.listen"),
+        ("listen = \"192.0.2.1:6435\"", "metrics.listen"),
+        (
+            "listen = \"127.0.0.1:6435\"\ntoken = \"short\"",
+            "metrics.token",
+        ),
+        (
+            "listen = \"127.0.0.1:6435\"\nconnections_max = 0",
+            "metrics.connections_max",
+        ),
+        ("listen = \"127.0.0.1:6435\"\npath = \"/m\"", "metrics.path"),
+    ] {
+        let found = problems(&with(lines));
+        assert!(
+            found.len() == 1 && found[0].starts_with(problem),
+            "{lines}: {found:?}"
+        );
+    }
+}

@@ -242,3 +242,86 @@ async fn every_listener_says_whether_the_gate_is_ready() {
     client.batch_execute("COMMIT").await.unwrap();
     waiting.await.unwrap().unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_says_nothing_is_not_ready_and_is_again_when_it_speaks() {
+    use nix::sys::signal::{Signal, kill};
+    let cluster = support::start();
+    let setup = Setup::example(
+        "http_frozen",
+        ([127, 0, 0, 1], 0).into(),
+        Enforcement::Barrier,
+    );
+    let mut config = support::prepare(&cluster, &setup).await;
+    metrics(&mut config);
+    let running = serve(config).await.unwrap();
+    let url = format!("http://{}/readyz", running.addresses.metrics.unwrap());
+    assert_eq!(curl(&url, &[], b"").await.status, 200);
+    // Every server process: those with a connection, and the one that makes more of them.
+    let owner = cluster.connect("postgres").await.unwrap();
+    let sql = "SELECT pid FROM pg_stat_activity WHERE datname = 'http_frozen'";
+    let rows = owner.query(sql, &[]).await.unwrap();
+    let mut processes: Vec<i32> = rows.iter().map(|row| row.get(0)).collect();
+    let file = std::fs::read_to_string(cluster.folder().join("data/postmaster.pid")).unwrap();
+    processes.push(file.lines().next().unwrap().parse().unwrap());
+    let all = |signal: Signal| {
+        for process in &processes {
+            kill(nix::unistd::Pid::from_raw(*process), signal).unwrap();
+        }
+    };
+    all(Signal::SIGSTOP);
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    let silent = curl(&url, &[], b"").await;
+    all(Signal::SIGCONT);
+    assert_eq!(silent.status, 503, "{silent:?}");
+    let mut tries = 0;
+    while curl(&url, &[], b"").await.status != 200 {
+        tries += 1;
+        assert!(tries < 100, "it never was ready again");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_view_is_told_and_the_last_good_ones_serve_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("views");
+    for file in std::fs::read_dir(source).unwrap() {
+        let file = file.unwrap().path();
+        if file.is_file() {
+            std::fs::copy(&file, folder.path().join(file.file_name().unwrap())).unwrap();
+        }
+    }
+    let mut setup = Setup::example(
+        "http_stale",
+        ([127, 0, 0, 1], 0).into(),
+        Enforcement::Barrier,
+    );
+    setup.views = Some(folder.path().to_owned());
+    let mut config = support::prepare(support::cluster(), &setup).await;
+    metrics(&mut config);
+    let running = serve(config).await.unwrap();
+    let url = |path: &str| format!("http://{}{path}", running.addresses.metrics.unwrap());
+    let until = async |word: &str, stale: f64| {
+        for _ in 0..150 {
+            let (ready, page) = (
+                curl(&url("/readyz"), &[], b"").await,
+                curl(&url("/metrics"), &[], b"").await,
+            );
+            if ready.body["policy"] == word {
+                assert_eq!(ready.status, 200, "what was good serves on");
+                assert_eq!(value(&page, "rowgate_policy_stale"), stale);
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("never {word}");
+    };
+    let view = folder.path().join("invoices.sql");
+    let good = std::fs::read_to_string(&view).unwrap();
+    until("ok", 0.0).await;
+    std::fs::write(&view, "SELECT nothing FROM nowhere").unwrap();
+    until("stale", 1.0).await;
+    std::fs::write(&view, good).unwrap();
+    until("ok", 0.0).await;
+}
