@@ -39,6 +39,8 @@ pub enum Reason {
     NotAuthorized,
     /// A statement that writes, locks or defines, also inside a CTE.
     NotARead,
+    /// A type, schema, role, function or setting that is named and is unknown or not shown; the same answer for both.
+    ObjectUnknown,
     /// An operator that is not on the list.
     OperatorNotAllowed,
     /// A parameter type that is not on the list.
@@ -77,6 +79,7 @@ impl Reason {
             Reason::MultipleStatements => "multiple_statements",
             Reason::NotAuthorized => "not_authorized",
             Reason::NotARead => "not_a_read",
+            Reason::ObjectUnknown => "object_unknown",
             Reason::OperatorNotAllowed => "operator_not_allowed",
             Reason::ParameterNotAllowed => "parameter_not_allowed",
             Reason::ParameterUnknown => "parameter_unknown",
@@ -103,6 +106,7 @@ impl Reason {
             Reason::MultipleStatements => "42601",
             Reason::NotAuthorized => "28000",
             Reason::NotARead => "25006",
+            Reason::ObjectUnknown => "42704",
             Reason::OperatorNotAllowed => "42501",
             Reason::ParameterNotAllowed => "42501",
             Reason::ParameterUnknown => "42P02",

@@ -12,7 +12,10 @@ mod functions;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use functions::{Replacement, replacement};
+pub(crate) use functions::{
+    ANSWERS, Replacement, answer, lookup_function, lookup_number, lookup_shown, lookup_type,
+    replacement, replaces, setting_is_known,
+};
 
 use crate::error::{Reason, Refusal};
 use crate::policy::compose::literal;
@@ -80,6 +83,15 @@ pub(crate) struct Catalogued {
 }
 
 impl Catalogued {
+    fn new(relation: RelationName, entry: &ShadowEntry) -> Self {
+        Self {
+            relation,
+            with: entry.with.split_whitespace().map(str::to_owned).collect(),
+            from: entry.from.clone(),
+            columns: entry.columns.lines().filter_map(Column::parse).collect(),
+        }
+    }
+
     /// Its name.
     pub(crate) fn relation(&self) -> &RelationName {
         &self.relation
@@ -107,6 +119,7 @@ impl Catalogued {
                 "granted_columns" => granted_columns(grants),
                 "granted_descriptions" => granted_descriptions(grants),
                 CALLER => format!("SELECT ({caller})::pg_catalog.name AS name"),
+                "search_path" => functions::search_path(grants),
                 _ => LIST.blocks.get(block).cloned().unwrap_or_default(),
             };
             entries.push(format!("{block} AS MATERIALIZED ({body})"));
@@ -172,20 +185,13 @@ fn relation_name(full: &str) -> RelationName {
 
 fn load() -> Result<List, toml::de::Error> {
     let file: File = toml::from_str(include_str!("relations.toml"))?;
-    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
     let shadows = file.shadow.into_iter().map(|entry| {
         let relation = relation_name(&entry.name);
-        let columns = entry.columns.lines().filter_map(Column::parse).collect();
-        let shadow = Catalogued {
-            relation: relation.clone(),
-            with: words(&entry.with),
-            from: entry.from,
-            columns,
-        };
-        (relation, shadow)
+        (relation.clone(), Catalogued::new(relation, &entry))
     });
     let absent = file.absent.into_iter().flat_map(|entry| {
-        let names: Vec<String> = words(&entry.names);
+        let names = entry.names.split_whitespace().map(str::to_owned);
+        let names: Vec<String> = names.collect();
         names
             .into_iter()
             .map(move |name| (relation_name(&name), entry.reason.clone()))
@@ -221,6 +227,20 @@ pub(crate) fn find(schema: Option<&str>, name: &str) -> Option<Found> {
         Some(shadow) => Some(Found::Shadowed(shadow)),
         None => LIST.absent.get(&relation).map(|why| Found::Absent(why)),
     }
+}
+
+/// As [`find`] of a full name, and the answers as well: what may stand at the head of a final text.
+pub(crate) fn at_the_head(schema: &str, name: &str) -> Option<&'static Catalogued> {
+    match find(Some(schema), name) {
+        Some(Found::Shadowed(shadow)) => Some(shadow),
+        Some(Found::Absent(_)) => None,
+        None => answer(name).filter(|answer| answer.relation().schema == schema),
+    }
+}
+
+/// Whether `pg_catalog` has a relation of this name: public knowledge, whether it has a shadow or not.
+pub(crate) fn is_catalogue(name: &str) -> bool {
+    find(None, name).is_some()
 }
 
 /// A query with these rows of constants as columns of these names and types.

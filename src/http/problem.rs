@@ -201,6 +201,7 @@ fn refusal_status(reason: Reason) -> StatusCode {
         | Reason::FunctionNotAllowed
         | Reason::MultipleStatements
         | Reason::NotARead
+        | Reason::ObjectUnknown
         | Reason::OperatorNotAllowed
         | Reason::ParameterNotAllowed
         | Reason::ParameterUnknown

@@ -21,6 +21,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod functions;
 mod names;
 mod origins;
 mod refused;
@@ -343,7 +344,7 @@ const SHOWN: &[(&str, &str)] = &[
     (
         "SELECT obj_description(c.oid, 'pg_class'), pg_get_userbyid(c.relowner), pg_get_expr(NULL, c.oid) FROM pg_class c \
          WHERE c.relname = 'invoices' AND pg_type_is_visible(c.reltype)",
-        "||",
+        "one row per invoice sent to a customer||",
     ),
     (
         "SELECT pg_table_is_visible FROM (SELECT pg_table_is_visible(0::oid)) x",
@@ -408,9 +409,29 @@ async fn a_hidden_name_is_refused_as_an_unknown_one_is() {
             "SELECT 'NAME'::regclass",
         ),
         (
+            "public.canary_index",
+            "public.nothing_index",
+            "SELECT 'NAME'::pg_catalog.regclass::oid",
+        ),
+        (
+            "public.canary_mood",
+            "public.nothing_mood",
+            "SELECT 'NAME'::regtype",
+        ),
+        (
             "public.canary_table",
             "public.nothing_table",
-            "SELECT to_regclass('NAME')",
+            "SELECT 'NAME'::regtype",
+        ),
+        (
+            "canary_schema",
+            "nothing_schema",
+            "SELECT 'NAME'::regnamespace",
+        ),
+        (
+            "canary_schema.canary_function",
+            "nothing_schema.nothing_function",
+            "SELECT 'NAME'::regproc",
         ),
         (
             "public.canary_mood",

@@ -132,6 +132,15 @@ pub(crate) fn function(name: &str) -> Option<FunctionClass> {
     LISTS.functions.get(name).copied()
 }
 
+/// A function that may be called where its result becomes text, and nowhere else: see `src/catalog/functions.toml`.
+pub(crate) const TYPE_OF: &str = "pg_typeof";
+
+/// Whether it is `information_schema._pg_expandarray`, with which JDBC reads keys: the elements of its argument,
+/// numbered.
+pub(crate) fn of_information_schema(schema: &str, name: &str) -> bool {
+    schema == "information_schema" && name == "_pg_expandarray"
+}
+
 /// Whether an operator, by its symbol, is on the list.
 pub(crate) fn operator(symbol: &str) -> bool {
     LISTS.operators.contains(symbol)

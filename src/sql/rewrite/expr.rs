@@ -1,6 +1,5 @@
 //! Expressions: every variant by name.
 
-use super::super::lists;
 use super::super::names;
 use super::super::scope::{Columns, Found};
 use super::operator::{binary_operator, unary_operator};
@@ -8,8 +7,8 @@ use super::{PLAIN_SELECT, Rewriter, absent, off, other_dialect, unsupported};
 use crate::error::{Reason, Refusal};
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    AccessExpr, Array, CaseWhen, CastKind, CeilFloorKind, DateTimeField, Expr, Ident, Interval,
-    Spanned, Subscript, TypedString, Value, ValueWithSpan,
+    Array, CaseWhen, CastKind, CeilFloorKind, DateTimeField, Expr, Ident, Interval, Spanned,
+    TypedString, Value, ValueWithSpan,
 };
 
 /// System columns of tables (manual, section 5.6); a shadow has none.
@@ -18,15 +17,13 @@ const SYSTEM_COLUMNS: [&str; 6] = ["cmax", "cmin", "ctid", "tableoid", "xmax", "
 impl Rewriter<'_> {
     /// Walks an expression.
     pub(crate) fn expr(&mut self, expr: &mut Expr) -> Result<(), Refusal> {
+        if self.stands_in(expr)? {
+            return Ok(());
+        }
         match expr {
             Expr::Identifier(ident) => self.column(ident),
             Expr::CompoundIdentifier(parts) => self.qualified_column(parts),
-            Expr::CompoundFieldAccess { root, access_chain } => {
-                self.expr(root)?;
-                access_chain
-                    .iter_mut()
-                    .try_for_each(|access| self.access(access))
-            }
+            Expr::CompoundFieldAccess { root, access_chain } => self.field(root, access_chain),
             Expr::IsFalse(inner)
             | Expr::IsNotFalse(inner)
             | Expr::IsTrue(inner)
@@ -214,7 +211,7 @@ impl Rewriter<'_> {
                 self.data_type(data_type)?;
                 literal(value)
             }
-            Expr::Function(_) => self.call(expr),
+            Expr::Function(function) => self.function(function),
             Expr::Case {
                 case_token: AttachedToken(_),
                 end_token: AttachedToken(_),
@@ -317,45 +314,6 @@ impl Rewriter<'_> {
         expr.as_mut().map_or(Ok(()), |expr| self.expr(expr))
     }
 
-    /// `[1]`, `[1:2]` or `.field` behind an expression. A field may be a call in disguise (manual, section
-    /// 8.16.5: functional notation), so it must be the name of a column or of an allowed function.
-    fn access(&mut self, access: &mut AccessExpr) -> Result<(), Refusal> {
-        match access {
-            AccessExpr::Subscript(Subscript::Index { index }) => self.expr(index),
-            AccessExpr::Subscript(Subscript::Slice {
-                lower_bound,
-                upper_bound,
-                stride,
-            }) => {
-                absent(stride, "a stride", "Write [lower:upper].")?;
-                for bound in [lower_bound, upper_bound].into_iter().flatten() {
-                    self.expr(bound)?;
-                }
-                Ok(())
-            }
-            AccessExpr::Dot(Expr::Identifier(field)) => {
-                let position = self.position(field.span);
-                let name = names::fold(field, position)?;
-                let column = self
-                    .grants
-                    .tables()
-                    .iter()
-                    .any(|table| table.columns.iter().any(|column| column.name == name));
-                if column || FIELDS.contains(&name.as_str()) || lists::function(&name).is_some() {
-                    Ok(())
-                } else {
-                    Err(Refusal::new(
-                        Reason::ColumnUnknown,
-                        format!("field \"{name}\" does not exist"),
-                    )
-                    .hint("Name a column, or call the function as f(x).")
-                    .at(position))
-                }
-            }
-            AccessExpr::Dot(_) => Err(unsupported("this field access", "Write (row).column.")),
-        }
-    }
-
     fn column(&mut self, ident: &Ident) -> Result<(), Refusal> {
         let position = self.position(ident.span);
         let name = names::fold(ident, position)?;
@@ -374,7 +332,7 @@ impl Rewriter<'_> {
         }
     }
 
-    fn qualified_column(&mut self, parts: &mut Vec<Ident>) -> Result<(), Refusal> {
+    pub(super) fn qualified_column(&mut self, parts: &mut Vec<Ident>) -> Result<(), Refusal> {
         let spans = parts.iter().map(|part| part.span);
         let span = spans
             .reduce(|first, next| first.union(&next))
@@ -429,9 +387,6 @@ impl Rewriter<'_> {
         Ok(())
     }
 }
-
-/// Fields of built-in composite results (json_each and its like).
-const FIELDS: [&str; 3] = ["key", "ordinality", "value"];
 
 /// The refusal for a system column. DuckDB splits its scans by `ctid` unless it is told not to.
 fn system_column(name: &str) -> Refusal {

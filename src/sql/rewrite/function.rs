@@ -120,6 +120,9 @@ impl Rewriter<'_> {
             }
             [function] => function,
             [schema, function] if schema == "pg_catalog" => function,
+            [schema, function] if lists::of_information_schema(schema, function) => {
+                return Ok((function.clone(), Some(FunctionClass::SetReturning)));
+            }
             _qualified => {
                 let full = folded.join(".");
                 return if self.grants.extra_functions().contains(&full) {
@@ -129,6 +132,9 @@ impl Rewriter<'_> {
                 };
             }
         };
+        if self.template.is_some() && plain == lists::TYPE_OF {
+            return Ok((plain.clone(), None));
+        }
         match lists::function(plain) {
             Some(class) => Ok((plain.clone(), Some(class))),
             None => Err(self.function_refused(plain, position)),

@@ -6,9 +6,12 @@
 //! candidate; `verify` reads the printed result afresh.
 
 mod expr;
+mod field;
 mod function;
 mod group_by;
 mod introspection;
+mod looked_up;
+mod numbers;
 mod operator;
 mod query;
 mod relation;
@@ -22,6 +25,7 @@ use super::scope::Scopes;
 use crate::catalog::Catalogued;
 use crate::error::{Reason, Refusal};
 use crate::policy::{GrantedTable, Grants};
+use sqlparser::ast::Expr;
 use sqlparser::tokenizer::Span;
 use std::collections::HashSet;
 
@@ -54,6 +58,10 @@ pub(super) struct Rewriter<'g> {
     scopes: Scopes<'g>,
     used: Vec<Used<'g>>,
     catalogue: Vec<UsedCatalogue>,
+    /// The walked arguments, while an expression of `src/catalog/functions.toml` is walked.
+    template: Option<Vec<Expr>>,
+    /// How many expressions were replaced by others.
+    stood_in: usize,
 }
 
 impl<'g> Rewriter<'g> {
@@ -72,6 +80,8 @@ impl<'g> Rewriter<'g> {
             scopes: Scopes::default(),
             used: Vec::new(),
             catalogue: Vec::new(),
+            template: None,
+            stood_in: 0,
         }
     }
 

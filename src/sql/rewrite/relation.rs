@@ -22,6 +22,13 @@ impl<'g> Rewriter<'g> {
         schema: Option<&str>,
         name: &str,
     ) -> Result<Meant<'g>, Option<&'g str>> {
+        if self.template.is_some()
+            && schema == Some(catalog::ANSWERS)
+            && let Some(answer) = catalog::answer(name)
+        {
+            let shadow = self.catalogue_shadow_for(answer);
+            return Ok((shadow, answer.column_names(), answer.relation(), None));
+        }
         let catalogued = catalog::find(schema, name);
         if let Some(Found::Shadowed(relation)) = catalogued {
             let shadow = self.catalogue_shadow_for(relation);
@@ -67,5 +74,13 @@ impl<'g> Rewriter<'g> {
         Err(Refusal::new(Reason::UnsupportedSyntax, message)
             .hint("Write the table's name without a database.")
             .at(position))
+    }
+
+    /// The FROM item that `schema.table` names: a table written without alias.
+    pub(crate) fn bare_item(&self, schema: &str, table: &str) -> Option<(usize, usize)> {
+        let (frame, item) = self.scopes.item(table)?;
+        let found = self.scopes.frames.get(frame)?.items.get(item)?;
+        let relation = found.relation?;
+        (found.bare && relation.schema == schema && relation.name == table).then_some((frame, item))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::names;
 use super::super::scope::Columns;
-use super::{PLAIN_SELECT, Rewriter, absent, empty, off, other_dialect};
+use super::{PLAIN_SELECT, Rewriter, absent, empty, looked_up, off, other_dialect};
 use crate::error::{Reason, Refusal};
 use sqlparser::ast::{
     Distinct, Expr, GroupByExpr, Ident, NamedWindowDefinition, NamedWindowExpr, Select,
@@ -166,12 +166,10 @@ impl Rewriter<'_> {
             let item_names = match item {
                 SelectItem::UnnamedExpr(expr) => {
                     let called = output_name(expr);
-                    let call = matches!(expr, Expr::Function(_));
+                    let before = self.stood_in;
                     self.expr(expr)?;
-                    // What stands in the place of a call keeps the call's name.
-                    if let (Some(name), true, false) =
-                        (&called, call, matches!(expr, Expr::Function(_)))
-                    {
+                    // What stands in the place of an expression keeps its name.
+                    if let (Some(name), true) = (&called, self.stood_in > before) {
                         *item = SelectItem::ExprWithAlias {
                             expr: expr.clone(),
                             alias: names::ident(name),
@@ -261,18 +259,34 @@ fn wildcard_options(options: &WildcardAdditionalOptions) -> Result<(), Refusal> 
 /// (`FigureColname` in parse_target.c).
 fn output_name(expr: &Expr) -> Option<String> {
     let fold = |ident: &Ident| names::fold(ident, None).ok();
-    if let Expr::Identifier(ident) = expr {
-        return fold(ident);
+    match expr {
+        Expr::Identifier(ident) => fold(ident),
+        Expr::CompoundIdentifier(parts) => parts.last().and_then(fold),
+        Expr::Function(function) => {
+            let names = names::parts(&function.name, None).ok()?;
+            names.last().and_then(|ident| fold(ident))
+        }
+        Expr::Nested(inner) => output_name(inner),
+        // A name of the value's own comes before the type's.
+        Expr::Cast {
+            expr, data_type, ..
+        } => {
+            let own = match expr.as_ref() {
+                Expr::Case { .. } => None,
+                other => output_name(other),
+            };
+            own.or_else(|| looked_up::type_of(data_type).map(str::to_owned))
+        }
+        Expr::Case { else_result, .. } => {
+            let own = match else_result.as_deref() {
+                Some(Expr::Value(_)) | None => None,
+                Some(other) => Some(output_name(other)?),
+            };
+            own.or_else(|| Some("case".to_owned()))
+        }
+        // Anything else has a name only PostgreSQL needs to know.
+        _other => None,
     }
-    if let Expr::CompoundIdentifier(parts) = expr {
-        return parts.last().and_then(fold);
-    }
-    if let Expr::Function(function) = expr {
-        let names = names::parts(&function.name, None).ok()?;
-        return names.last().and_then(|ident| fold(ident));
-    }
-    // Anything else has a name only PostgreSQL needs to know.
-    None
 }
 
 /// An output name does not exist yet in WHERE and HAVING: says so where one was meant.

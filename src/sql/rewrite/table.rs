@@ -16,7 +16,7 @@ impl<'g> Rewriter<'g> {
     /// A FROM item with its joins; its names enter the innermost frame.
     pub(crate) fn table_with_joins(&mut self, table: &mut TableWithJoins) -> Result<(), Refusal> {
         let TableWithJoins { relation, joins } = table;
-        self.table_factor(relation)?;
+        self.item_of_from(relation)?;
         for Join {
             relation,
             global,
@@ -24,7 +24,7 @@ impl<'g> Rewriter<'g> {
         } in joins
         {
             off(*global, "GLOBAL JOIN", "Use JOIN.")?;
-            self.table_factor(relation)?;
+            self.item_of_from(relation)?;
             self.join_operator(join_operator)?;
         }
         Ok(())
@@ -82,7 +82,7 @@ impl<'g> Rewriter<'g> {
         }
     }
 
-    fn table_factor(&mut self, factor: &mut TableFactor) -> Result<(), Refusal> {
+    pub(super) fn table_factor(&mut self, factor: &mut TableFactor) -> Result<(), Refusal> {
         match factor {
             TableFactor::Table {
                 name,
@@ -333,7 +333,11 @@ impl<'g> Rewriter<'g> {
         self.push_unknown(alias, &function)
     }
 
-    fn push_unknown(&mut self, alias: Option<&TableAlias>, name: &str) -> Result<(), Refusal> {
+    pub(super) fn push_unknown(
+        &mut self,
+        alias: Option<&TableAlias>,
+        name: &str,
+    ) -> Result<(), Refusal> {
         self.push_item(alias, name, Columns::Unknown, None)
     }
 
@@ -435,14 +439,6 @@ impl<'g> Rewriter<'g> {
             }
             Columns::Unknown => Ok(None),
         }
-    }
-
-    /// The FROM item that `schema.table` names: a table written without alias.
-    pub(crate) fn bare_item(&self, schema: &str, table: &str) -> Option<(usize, usize)> {
-        let (frame, item) = self.scopes.item(table)?;
-        let found = self.scopes.frames.get(frame)?.items.get(item)?;
-        let relation = found.relation?;
-        (found.bare && relation.schema == schema && relation.name == table).then_some((frame, item))
     }
 
     /// The refusal for a qualifier no FROM item has.

@@ -48,10 +48,11 @@ pub(super) fn function<'a>(nodes: &'a [Node], grants: &Grants) -> Result<&'a str
             return Ok(name);
         }
     } else if let [schema, name] = parts.as_slice()
-        && grants
-            .extra_functions()
-            .iter()
-            .any(|extra| extra.split_once('.') == Some((schema, name)))
+        && (lists::of_information_schema(schema, name)
+            || grants
+                .extra_functions()
+                .iter()
+                .any(|extra| extra.split_once('.') == Some((schema, name))))
     {
         return Ok(name);
     }
@@ -85,6 +86,18 @@ pub(super) fn operator(nodes: &[Node], grants: &Grants) -> Refused {
         )
         .hint("Use the built-in operators, without a schema.")),
     }
+}
+
+/// Whether it is `pg_typeof`, which may stand only in a cast to text: its result is a `regtype`, and a literal that
+/// is compared with one is looked up among all types.
+pub(super) fn is_type_of(nodes: &[Node]) -> bool {
+    parts(nodes).is_ok_and(|parts| builtin(&parts) == Some(lists::TYPE_OF))
+}
+
+/// Whether it is plain `text`.
+pub(super) fn is_text(type_: &TypeName) -> bool {
+    type_.array_bounds.is_empty()
+        && parts(&type_.names).is_ok_and(|parts| builtin(&parts) == Some("text"))
 }
 
 /// The target of a cast is on the list, or a type of vectors by its full name.

@@ -1,7 +1,7 @@
 //! The shadows at the head of the final text are exactly those announced, and read what they should.
 
 use super::{Refused, disagree, walk};
-use crate::catalog::{self, Catalogued, Found};
+use crate::catalog::{self, Catalogued};
 use crate::error::Refusal;
 use crate::policy::{Grants, PrincipalField, RelationName, ShadowSource};
 use crate::sql::pg::{self, canonical};
@@ -146,7 +146,7 @@ fn same(cte: &CommonTableExpr, shadow: &Shadow) -> Refused {
 /// The shadow's relation is granted and its body reads nothing but its source.
 fn allowed(shadow: &Shadow, query: &ShadowedQuery, grants: &Grants) -> Refused {
     let RelationName { schema, name } = &shadow.relation;
-    if let Some(Found::Shadowed(catalogued)) = catalog::find(Some(schema), name) {
+    if let Some(catalogued) = catalog::at_the_head(schema, name) {
         return catalogue(shadow, catalogued, query, grants);
     }
     let table = grants

@@ -6,6 +6,7 @@ use super::nodes::{clauses, from_items, never, unsupported};
 use super::{Refused, expansion, names, unreadable};
 use crate::error::{Reason, Refusal};
 use crate::policy::Grants;
+use crate::sql::lists;
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
     AExpr, AIndirection, CaseExpr, CaseWhen, CollateClause, CommonTableExpr, CteCycleClause,
@@ -286,7 +287,16 @@ impl<'a> Walk<'a> {
             NodeEnum::BoolExpr(expression) => self.all(&expression.args),
             NodeEnum::FuncCall(call) => self.call(call),
             NodeEnum::TypeCast(cast) => {
-                names::cast(cast.type_name.as_ref().ok_or_else(unreadable)?, self.grants)?;
+                let type_ = cast.type_name.as_ref().ok_or_else(unreadable)?;
+                names::cast(type_, self.grants)?;
+                // As text, nothing that it is compared with is looked up.
+                if names::is_text(type_)
+                    && let Some(NodeEnum::FuncCall(call)) =
+                        cast.arg.as_ref().and_then(|arg| arg.node.as_ref())
+                    && names::is_type_of(&call.funcname)
+                {
+                    return self.call_of(lists::TYPE_OF, call);
+                }
                 self.required(cast.arg.as_deref())
             }
             NodeEnum::CollateClause(collate) => self.collate(collate),
@@ -349,8 +359,13 @@ impl<'a> Walk<'a> {
     }
 
     fn call(&mut self, call: &'a FuncCall) -> Refused {
+        self.call_of(names::function(&call.funcname, self.grants)?, call)
+    }
+
+    /// A call of a function that may be called here.
+    fn call_of(&mut self, name: &str, call: &'a FuncCall) -> Refused {
         let FuncCall {
-            funcname,
+            funcname: _,
             args,
             agg_order,
             agg_filter,
@@ -362,7 +377,6 @@ impl<'a> Walk<'a> {
             funcformat: _,
             location: _,
         } = call;
-        let name = names::function(funcname, self.grants)?;
         let expands = expansion::expands(name);
         expansion::check(name, args, self.expansions)?;
         self.expansions += usize::from(expands);
