@@ -212,23 +212,27 @@ pub(crate) fn run(mut command: Command, port: u16, user: &User) -> String {
         .env("EXPECT_SUM_OF_SALES", user.sum_of_sales)
         .env("EXPECT_READINGS", user.readings.to_string())
         .stdin(Stdio::null());
-    let output = block_on(async {
+    // Into a file, so that what was printed is there also of a client that does not end.
+    let out = tempfile::NamedTempFile::new().unwrap();
+    command.stdout(out.reopen().unwrap()).stderr(Stdio::piped());
+    let ended = block_on(async {
         let mut command = tokio::process::Command::from(command);
         command.kill_on_drop(true);
-        tokio::time::timeout(RUN_MAX, command.output()).await
+        let run = async { command.spawn()?.wait_with_output().await };
+        tokio::time::timeout(RUN_MAX, run).await
     });
-    let output = match output {
-        Err(_) => return format!("not ok end: still running after {RUN_MAX:?}"),
+    let mut printed = std::fs::read_to_string(out.path()).unwrap();
+    match ended {
+        Err(_) => printed.push_str(&format!("\nnot ok end: still running after {RUN_MAX:?}")),
         Ok(Err(error)) => {
             panic!("a client program is missing ({error}); `.ci/setup tests` installs it")
         }
-        Ok(Ok(output)) => output,
-    };
-    let mut printed = String::from_utf8_lossy(&output.stdout).into_owned();
-    if !output.status.success() {
-        let errors = String::from_utf8_lossy(&output.stderr);
-        let errors = errors.split_whitespace().collect::<Vec<_>>().join(" ");
-        printed.push_str(&format!("\nnot ok end: {}: {errors}", output.status));
+        Ok(Ok(ended)) if !ended.status.success() => {
+            let errors = String::from_utf8_lossy(&ended.stderr);
+            let errors = errors.split_whitespace().collect::<Vec<_>>().join(" ");
+            printed.push_str(&format!("\nnot ok end: {}: {errors}", ended.status));
+        }
+        Ok(Ok(_)) => {}
     }
     printed
 }

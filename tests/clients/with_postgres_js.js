@@ -33,8 +33,11 @@ c.checks({
     c.allReadings(rows);
   },
   async copy() {
+    // After a COPY of some length postgres.js leaves its socket paused, with PostgreSQL itself too: a connection of its own.
+    const own = postgres({ max: 1 });
     let text = "";
-    for await (const chunk of await sql`COPY (SELECT id, value FROM readings ORDER BY id) TO STDOUT`.readable()) text += chunk;
+    for await (const chunk of await own`COPY (SELECT id, value FROM readings ORDER BY id) TO STDOUT`.readable()) text += chunk;
+    own.end({ timeout: 0 });
     const rows = text.trimEnd().split("\n").map((line) => line.split("\t"));
     c.allReadings(rows.map(([id, value]) => ({ id, value })));
   },

@@ -127,7 +127,7 @@ def at_a_terminal(keys, seconds=10):
     """What psql shows after `keys` are typed at a terminal, until it shows nothing new."""
     pid, terminal = pty.fork()
     if pid == 0:
-        os.environ.update(TERM="dumb", PAGER="", PSQL_HISTORY="/dev/null", INPUTRC="/dev/null")
+        os.environ.update(TERM="dumb", PAGER="", INPUTRC="/nowhere", PSQL_HISTORY="/nowhere/history")
         os.execvp(PSQL, [PSQL, "-X"])
 
     def read_until_quiet(quiet):
