@@ -253,7 +253,7 @@ pub(super) fn binding(ask: &Ask, decided: &Decided) -> Result<Binding, Refusal> 
                 ask.params.len()
             );
             let hint = "Send as many values in \"params\" as there are parameters, $1 first.";
-            Err(Refusal::new(Reason::ParameterNotAllowed, says).hint(hint))
+            Err(Refusal::new(Reason::ParameterUnknown, says).hint(hint))
         }
     }
 }

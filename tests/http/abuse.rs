@@ -308,8 +308,8 @@ async fn values_that_are_bombs_are_refused_or_told_wrong() {
             "22003",
         ),
         ("SELECT $1::int", "{\"a\": 1}".to_owned(), 400, "22P02"),
-        ("SELECT $1::int", vec!["1"; 65_000].join(","), 400, "42501"),
-        ("SELECT 1", vec!["1"; 65_536].join(","), 400, "42501"),
+        ("SELECT $1::int", vec!["1"; 65_000].join(","), 400, "42P02"),
+        ("SELECT 1", vec!["1"; 65_536].join(","), 400, "42P02"),
         (
             "SELECT $1::jsonb",
             format!("{}{}", "[".repeat(60_000), "]".repeat(60_000)),

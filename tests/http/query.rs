@@ -111,12 +111,12 @@ async fn parameters_are_values_of_the_types_the_statement_infers() {
         let refused = ask(sql, params.clone()).await;
         assert_eq!(
             (refused.status, &refused.body["sqlstate"]),
-            (400, &json!("42501")),
+            (400, &json!("42P02")),
             "{params}"
         );
         assert_eq!(
             refused.body["type"],
-            "urn:rowgate:problem:parameter_not_allowed"
+            "urn:rowgate:problem:parameter_unknown"
         );
     }
     let wrong = ask("SELECT $1::int4", json!(["CANARY"])).await;
@@ -215,7 +215,7 @@ async fn each_request_has_one_line_and_what_ran_one_outcome() {
         ("BEGIN", "feature_not_supported"),
         ("", "syntax_error"),
         ("DELETE FROM invoices", "not_a_read"),
-        ("SELECT $1", "parameter_not_allowed"),
+        ("SELECT $1", "parameter_unknown"),
     ] {
         let (request, outcome) = gate.recorded(&gate.query("bob", sql).await).await;
         assert_eq!((request.len(), outcome.len()), (1, 0), "{sql}");

@@ -133,7 +133,7 @@ async fn the_wire_and_http_have_the_same_outcome() {
         let wire = on_the_wire(&client, sql).await;
         compared += 1;
         let same = match (&wire, &http) {
-            (Ok(wire), Ok(http)) if clock(sql) => wire.len() == http.len(),
+            (Ok(wire), Ok(http)) if clock(sql) || login(sql) => wire.len() == http.len(),
             (Ok(wire), Ok(http)) => same_rows(wire, http),
             (wire, http) => wire == http || same_but_for_values(wire, http),
         };
@@ -186,6 +186,13 @@ fn spelled(value: &str) -> String {
 fn clock(sql: &str) -> bool {
     let sql = sql.to_ascii_lowercase();
     ["now", "current_", "local", "timestamp", "today"]
+        .iter()
+        .any(|word| sql.contains(word))
+}
+
+/// Whether the answer names the login, which differs: anne by her password, agent by a token.
+fn login(sql: &str) -> bool {
+    ["pg_roles", "pg_user", "current_user", "session_user"]
         .iter()
         .any(|word| sql.contains(word))
 }
