@@ -2,7 +2,7 @@
 
 use super::rewrite::{Used, UsedCatalogue};
 use super::{Form, Materialize, Shadow, ShadowedQuery, names};
-use crate::error::Refusal;
+use crate::error::{Reason, Refusal};
 use crate::policy::{GrantedTable, Grants, PrincipalField, ShadowSource};
 use sqlparser::ast::{Query, SetExpr};
 
@@ -117,6 +117,9 @@ pub(super) fn compose(
     }
 }
 
+/// Most bytes of all catalogue shadows of a statement, which are sent with it: each holds the granted names.
+const CATALOGUE_BYTES_MAX: usize = 8_000_000;
+
 /// The shadows of catalogue relations, and the principal's facts that they read.
 #[derive(Default)]
 pub(super) struct Catalogue {
@@ -135,15 +138,25 @@ pub(super) fn catalogue(
 ) -> Result<Catalogue, Refusal> {
     let mut fields = Vec::new();
     let mut shadows = Vec::new();
+    let mut bytes = 0;
     for used in used {
         let caller = match used.relation.names_caller() {
             true => hole(PrincipalField::Login, parameters, &mut fields),
             false => String::new(),
         };
+        let body = used.relation.body(grants, &caller)?;
+        bytes += body.len();
+        if bytes > CATALOGUE_BYTES_MAX {
+            return Err(Refusal::new(
+                Reason::TooLarge,
+                "the catalogue of your tables is too large to be read so often in one statement",
+            )
+            .hint("Read one relation of the catalogue at a time."));
+        }
         shadows.push(Shadow {
             name: used.shadow.clone(),
             relation: used.relation.relation().clone(),
-            body: used.relation.body(grants, &caller)?,
+            body,
             materialize: Materialize::Always,
         });
     }

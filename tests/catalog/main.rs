@@ -23,6 +23,7 @@ mod support;
 
 mod functions;
 mod names;
+mod odd;
 mod origins;
 mod refused;
 mod shown;

@@ -1,0 +1,2 @@
+-- table: public.odd
+SELECT id, mood, moods, narrow, narrows, pair, collated, span, "Odd ""name'", twice FROM public.odd
