@@ -184,12 +184,10 @@ impl<D: Downstream> Relay<'_, '_, D> {
                 b't',
             ) => {
                 self.take_parameters(hidden, total);
-                let next = if columns {
-                    Step::Describe(origins)
-                } else {
-                    Step::DescribeNothing
-                };
-                self.script.steps.push_front(next);
+                self.script.steps.push_front(match columns {
+                    true => Step::Describe(origins),
+                    false => Step::DescribeNothing,
+                });
             }
             (Step::DescribeNothing, b'T' | b'n') => {
                 self.connection.inbound.advance(total);
@@ -201,13 +199,7 @@ impl<D: Downstream> Relay<'_, '_, D> {
                 self.script.steps.push_front(step);
             }
             (Step::Describe(_), b'n') => self.forward(total),
-            (Step::Describe(origins), b'T') => {
-                let frame = self.connection.inbound.get_mut(..total);
-                if frame.and_then(|frame| tell(frame, &origins)).is_none() {
-                    return Some(lost("a description that cannot be read"));
-                }
-                self.forward(total);
-            }
+            (Step::Describe(origins), b'T') => return self.take_description(&origins, total),
             (Step::Rows { request }, b'C' | b's' | b'I') => {
                 if let Some(request) = self.script.requests.get_mut(request) {
                     request.complete = !self.mute;
@@ -229,6 +221,16 @@ impl<D: Downstream> Relay<'_, '_, D> {
                 return Some(lost("an answer out of order"));
             }
         }
+        None
+    }
+
+    /// RowDescription, with the origins that may be told.
+    fn take_description(&mut self, origins: &Origins, total: usize) -> Option<Taken> {
+        let frame = self.connection.inbound.get_mut(..total);
+        if frame.and_then(|frame| tell(frame, origins)).is_none() {
+            return Some(lost("a description that cannot be read"));
+        }
+        self.forward(total);
         None
     }
 
