@@ -9,6 +9,7 @@ mod grants;
 mod lists;
 mod me;
 mod rights;
+mod tags;
 
 use crate::audit::RequestId;
 use crate::http::{Attempt, Identified, Peer, Problem, Waiting, identify};
@@ -54,6 +55,7 @@ pub fn routes(parts: Parts) -> Router {
     });
     let kind = |router: Router<Arc<Door>>, kind: Kind| router.merge(grants::routes(kind));
     let all = Kind::ALL.into_iter().fold(Router::new(), kind);
+    let all = all.merge(tags::routes());
     all.route("/api/me", get(me::me)).with_state(door)
 }
 

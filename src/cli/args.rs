@@ -68,8 +68,8 @@ pub(super) enum Command {
     Roles(Granted),
     /// List the groups a user is a member of
     Groups(Granted),
-    /// List the tags whose list of users names a user
-    Tags(Granted),
+    /// List the tags whose list of users names a user; define, drop and show tags
+    Tags(Tags),
     /// List relation tuples
     Tuples(Tuples),
 }
@@ -232,6 +232,80 @@ pub(super) struct Granted {
     /// Whose; without it, everybody's
     #[arg(long, short, value_name = "USER")]
     pub user: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct Tags {
+    #[command(subcommand)]
+    pub command: Option<TagCommand>,
+    #[command(flatten)]
+    pub granted: Granted,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum TagCommand {
+    /// Define a tag, or define it anew
+    Define(TagDefine),
+    /// Drop a tag: what carries only this tag is nobody's from then on
+    Drop(TagDrop),
+    /// List every tag with its definition
+    Show(TagShow),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = MANAGED, after_long_help = format!("\
+Examples:
+  rowgate tags define press --access public
+  rowgate tags define diary --access private --owner anne
+  rowgate tags define staff --access domain --allow company.com
+  rowgate tags define deal-7 --access specific --allow bob --allow carol --owner anne
+  rowgate tags define legal --access group --allow lawyers
+
+Defining it again replaces access, owner and the whole list; the same again changes nothing and says so. A definition has no
+end: lend access to its group or role instead.
+
+{MANAGED}"))]
+pub(super) struct TagDefine {
+    #[command(flatten)]
+    pub config: WithConfig,
+    /// The tag
+    #[arg(value_name = "TAG")]
+    pub tag: String,
+    /// public, private, domain, domains, specific or group
+    #[arg(long, value_name = "ACCESS")]
+    pub access: String,
+    /// Who may always access it
+    #[arg(long, value_name = "USER")]
+    pub owner: Option<String>,
+    /// A domain, user or group that goes with the access; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub allow: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = MANAGED)]
+pub(super) struct TagDrop {
+    #[command(flatten)]
+    pub config: WithConfig,
+    /// The tag
+    #[arg(value_name = "TAG")]
+    pub tag: String,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TagShow {
+    #[command(flatten)]
+    pub config: WithConfig,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -93,7 +93,7 @@ async fn show(
     Ok(Exit::Ok)
 }
 
-async fn manager(config: &Config) -> Result<Manager, Failure> {
+pub(super) async fn manager(config: &Config) -> Result<Manager, Failure> {
     if config.admin.is_none() {
         let says = "[admin] is not configured, so permissions are not managed here";
         return Err(Failure::Usage(anyhow::anyhow!(says)));
@@ -139,7 +139,7 @@ fn known(config: &Config) -> Result<Known, Failure> {
 }
 
 /// Whoever runs the command, by their name on this machine.
-fn operator() -> By {
+pub(super) fn operator() -> By {
     let id = nix::unistd::getuid();
     let user = nix::unistd::User::from_uid(id).ok().flatten();
     By {
@@ -229,7 +229,7 @@ fn text_of(listed: &Listed, kind: Kind) -> String {
     text
 }
 
-fn failure(error: ManageError) -> Failure {
+pub(super) fn failure(error: ManageError) -> Failure {
     match error {
         ManageError::Failed(fault) => {
             let kind = fault.kind;
@@ -242,7 +242,7 @@ fn failure(error: ManageError) -> Failure {
     }
 }
 
-fn told(error: ManageError) -> anyhow::Error {
+pub(super) fn told(error: ManageError) -> anyhow::Error {
     match error.hint() {
         Some(hint) => anyhow::anyhow!("{error}\nhint: {hint}"),
         None => error.into(),

@@ -12,6 +12,7 @@ mod policy;
 mod provider;
 mod serve;
 mod signals;
+mod tag;
 mod tags;
 mod test;
 mod whoami;
@@ -110,7 +111,11 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Permissions(arguments) => manage::list(arguments, Kind::Permission).await,
         Command::Roles(arguments) => manage::list(arguments, Kind::Role).await,
         Command::Groups(arguments) => manage::list(arguments, Kind::Group).await,
-        Command::Tags(arguments) => manage::list(arguments, Kind::Tag).await,
+        Command::Tags(args::Tags {
+            command: Some(command),
+            ..
+        }) => tag::run(command).await,
+        Command::Tags(arguments) => manage::list(arguments.granted, Kind::Tag).await,
         Command::Tuples(arguments) => manage::tuples(arguments).await,
     }
 }

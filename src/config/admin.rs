@@ -56,6 +56,8 @@ pub struct AdminTable {
     pub operator_only: Vec<String>,
     /// The column with a grant's end (`timestamptz`); the table may lack it.
     pub expiry: String,
+    /// Of tags, the column with the owner; the table may lack it.
+    pub owner: String,
 }
 
 pub(super) fn admin(
@@ -149,8 +151,9 @@ fn table(check: &mut Check, section: &mut Table, usual: Usual) -> Option<AdminTa
     let defaults = || columns.iter().map(|column| (*column).to_owned()).collect();
     let keys: Vec<String> = own.unwrap_or_else(defaults);
     let expiry = raw.expiry_column.unwrap_or_else(|| "expires_at".to_owned());
+    let owner = raw.owner_column.unwrap_or_else(|| "owner".to_owned());
     let wrong = |name: &str| name.is_empty() || name.contains(['\0', '"']);
-    if [schema, name, &expiry].into_iter().any(wrong) || keys.iter().any(|key| wrong(key)) {
+    if [schema, name, &expiry, &owner].into_iter().any(wrong) || keys.iter().any(|key| wrong(key)) {
         let says = "names a table or column by an empty or impossible name";
         check.problem(&path, says, "");
     }
@@ -160,6 +163,7 @@ fn table(check: &mut Check, section: &mut Table, usual: Usual) -> Option<AdminTa
         keys,
         operator_only: raw.operator_only.unwrap_or_default(),
         expiry,
+        owner,
     })
 }
 
@@ -180,6 +184,7 @@ fn tuple_table(table: &TupleTable) -> AdminTable {
         operator_only: Vec::new(),
         // An impossible name where there is no such column: it will not be found.
         expiry: columns.expires_at.clone().unwrap_or_default(),
+        owner: String::new(),
     }
 }
 
@@ -201,4 +206,5 @@ struct RawTable {
     columns: Option<Vec<String>>,
     operator_only: Option<Vec<String>>,
     expiry_column: Option<String>,
+    owner_column: Option<String>,
 }

@@ -12,11 +12,13 @@ mod known;
 mod probe;
 mod rows;
 mod store;
+mod tag;
 mod tuple;
 
 pub use item::{Held, Item, Kind, Until};
 pub use known::Known;
 pub use store::{Store, StoreSettings};
+pub use tag::{TagChange, TagDefinition, TagDone, TagList};
 
 use crate::audit::{AdminRecord, AuditLog, Decision, Outcome, RequestId};
 use crate::error::Fault;
@@ -25,6 +27,7 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
+use store::Prepared;
 
 /// Grant or revoke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,20 +178,32 @@ impl Manager {
             Ok(()) => self.store.prepare(change).await,
             Err(error) => Err(error),
         };
+        let told = |done: &Done| (done.changed, json!(done.before), json!(done.after));
+        let what = (change.action.word(), change.item.json(), started);
+        self.finish(by, what, prepared, told).await
+    }
+
+    /// Records what was prepared, then commits it; or records that it was refused. `told` says whether anything is
+    /// different, what was before, and what is after.
+    async fn finish<T: Clone>(
+        &self,
+        by: &By,
+        (action, item, started): (&'static str, Value, Instant),
+        prepared: Result<Prepared<'_, T>, ManageError>,
+        told: impl FnOnce(&T) -> (bool, Value, Value),
+    ) -> Result<T, ManageError> {
         let prepared = match prepared {
             Ok(prepared) => prepared,
             Err(error) => {
-                self.refused(by, change.action.word(), &change.item.json(), error.slug())
-                    .await;
+                self.refused(by, action, &item, error.slug()).await;
                 return Err(error);
             }
         };
-        let item = change.item.json();
-        let (before, after) = (json!(prepared.done.before), json!(prepared.done.after));
+        let (changed, before, after) = told(&prepared.done);
         let record = AdminRecord {
             before: Some(&before),
             after: Some(&after),
-            ..record(by, change.action.word(), &item)
+            ..record(by, action, &item)
         };
         // Not written: what was prepared is dropped, and with it the transaction.
         self.audit.record_admin(&record).await?;
@@ -201,11 +216,11 @@ impl Manager {
             Err(_) => Some("23000".to_owned()),
         };
         let outcome = Outcome {
-            rows: u64::from(done.changed && committed.is_ok()),
+            rows: u64::from(changed && committed.is_ok()),
             bytes: 0,
             duration: started.elapsed(),
-            first_row: None,
             sqlstate,
+            ..Outcome::default()
         };
         self.audit.outcome(by.request_id, &outcome);
         committed.map(|()| done)

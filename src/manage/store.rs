@@ -53,9 +53,9 @@ pub(super) struct Lease<'a> {
 }
 
 /// A change that has been made but not committed. Dropped, it is undone.
-pub(super) struct Prepared<'a> {
-    lease: Lease<'a>,
-    pub(super) done: Done,
+pub(super) struct Prepared<'a, T> {
+    pub(super) lease: Lease<'a>,
+    pub(super) done: T,
 }
 
 impl Store {
@@ -82,7 +82,7 @@ impl Store {
     }
 
     /// Everything up to the commit, in a transaction that stays open.
-    pub(super) async fn prepare(&self, change: &Change) -> Result<Prepared<'_>, ManageError> {
+    pub(super) async fn prepare(&self, change: &Change) -> Result<Prepared<'_, Done>, ManageError> {
         let kind = change.item.kind();
         let table = self.table(kind)?;
         self.bounded(async {
@@ -112,7 +112,7 @@ impl Store {
         ))
     }
 
-    pub(super) async fn commit(&self, prepared: Prepared<'_>) -> Result<(), ManageError> {
+    pub(super) async fn commit<T>(&self, prepared: Prepared<'_, T>) -> Result<(), ManageError> {
         let Prepared { lease, done: _ } = prepared;
         let commit = lease.client.batch_execute("COMMIT");
         match tokio::time::timeout(self.settings.timeout, commit).await {
@@ -151,7 +151,7 @@ impl Store {
         .await
     }
 
-    fn table(&self, kind: Kind) -> Result<&AdminTable, ManageError> {
+    pub(super) fn table(&self, kind: Kind) -> Result<&AdminTable, ManageError> {
         let table = table_of(&self.settings.tables, kind);
         table.ok_or(ManageError::NotManaged(kind))
     }
@@ -236,8 +236,8 @@ async fn make(client: &Client, table: &AdminTable, change: &Change) -> Result<Do
         .batch_execute("BEGIN")
         .await
         .map_err(|e| failure(&e))?;
-    query(client, LOCK, &[&lock_name(table, &change.item)], None).await?;
     let keys: Vec<&str> = change.item.keys().iter().map(String::as_str).collect();
+    lock(client, table, &keys).await?;
     let held = query(client, &rows.held(), &keys, Some(&until)).await?;
     let before = held.iter().map(to_held).collect::<Result<Vec<_>, _>>()?;
     let same = held
@@ -270,7 +270,7 @@ async fn make(client: &Client, table: &AdminTable, change: &Change) -> Result<Do
         Kind::Permission | Kind::Role => change.item.user("").unwrap_or_default(),
         Kind::Group | Kind::Tag | Kind::Tuple => "",
     };
-    query(client, NOTIFY, &[whom], None).await?;
+    notify(client, whom).await?;
     let held = query(client, &rows.held(), &keys, Some(&until)).await?;
     let after = held.iter().map(to_held).collect::<Result<_, _>>()?;
     Ok(Done {
@@ -280,14 +280,23 @@ async fn make(client: &Client, table: &AdminTable, change: &Change) -> Result<Do
     })
 }
 
-/// No name holds a control character, so the parts cannot run into each other.
-fn lock_name(table: &AdminTable, item: &Item) -> String {
+/// Waits for whoever changes the same thing. No name holds a control character, so the parts cannot run into each other.
+pub(super) async fn lock(
+    client: &Client,
+    table: &AdminTable,
+    keys: &[&str],
+) -> Result<(), ManageError> {
     let mut name = format!("rowgate\u{1}{}\u{1}{}", table.schema, table.name);
-    for key in item.keys() {
+    for key in keys {
         name.push('\u{1}');
         name.push_str(key);
     }
-    name
+    query(client, LOCK, &[&name], None).await.map(drop)
+}
+
+/// Tells every instance, with the commit, that a user may hold something else; empty: everybody.
+pub(super) async fn notify(client: &Client, whom: &str) -> Result<(), ManageError> {
+    query(client, NOTIFY, &[whom], None).await.map(drop)
 }
 
 /// The table's SQL, if it is there with its columns.
@@ -364,7 +373,7 @@ pub(super) fn cell<'a, T: tokio_postgres::types::FromSql<'a>>(
 }
 
 /// A broken constraint is the caller's to know; the rest is ours.
-fn failure(error: &tokio_postgres::Error) -> ManageError {
+pub(super) fn failure(error: &tokio_postgres::Error) -> ManageError {
     let Some(server) = error.as_db_error() else {
         return Fault::because(FaultKind::UpstreamLost, causes(error)).into();
     };

@@ -32,6 +32,7 @@ pub use settings::{PrincipalSettings, SET_PRINCIPAL};
 pub use snapshot::{Policy, PolicyColumn, PolicyVersion, PolicyView};
 pub(crate) use snapshot::{ViewSource, WholeTable, whole_table};
 pub use standing::Standing;
+pub(crate) use tags::valid_tag;
 pub use tags::{TAG_BYTES_MAX, TAG_MEMBERS_MAX, TAGS_MAX, TagDefinitions, TagError};
 pub use view::{Mask, PermissionView, PolicyError, RoleColumn, parse_view_file};
 pub(crate) use view::{check_together, with_tuples};

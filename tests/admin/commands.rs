@@ -7,6 +7,11 @@ use std::process::{Command, Output};
 
 /// A configuration file for the program, as an operator would write it.
 fn config(world: &World) -> PathBuf {
+    config_with(world, "")
+}
+
+/// As [`config`], with more behind it.
+pub fn config_with(world: &World, more: &str) -> PathBuf {
     let config = &world.config;
     let upstream = &config.upstream;
     let path = world.folder().join("rowgate.toml");
@@ -31,6 +36,7 @@ fn config(world: &World) -> PathBuf {
         password = "writer"
         [admin.permissions]
         operator_only = ["root:role"]
+        {more}
         "#,
         views = config.views,
         host = upstream.host,
@@ -42,7 +48,7 @@ fn config(world: &World) -> PathBuf {
     path
 }
 
-fn run(config: &PathBuf, arguments: &[&str]) -> Output {
+pub fn run(config: &PathBuf, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_rowgate"))
         .args(arguments)
         .arg("--config")
@@ -51,7 +57,7 @@ fn run(config: &PathBuf, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-fn printed(output: &Output) -> &str {
+pub fn printed(output: &Output) -> &str {
     std::str::from_utf8(&output.stdout).unwrap()
 }
 

@@ -135,6 +135,7 @@ fn admin(config: &Config, database: &str) -> Admin {
         keys: keys.iter().map(|key| (*key).to_owned()).collect(),
         operator_only: vec!["root:role".to_owned()],
         expiry: "expires_at".to_owned(),
+        owner: "owner".to_owned(),
     };
     Admin {
         listen: Some(([127, 0, 0, 1], 0).into()),

@@ -19,6 +19,7 @@
 
 mod changes;
 mod commands;
+mod definitions;
 mod door;
 mod gate;
 mod listener;
