@@ -1,7 +1,7 @@
 //! Around every request: does it name this listener, how long may it take, its id, and the headers every
 //! answer carries.
 
-use super::Problem;
+use super::{Peer, Problem};
 use crate::audit::RequestId;
 use axum::Router;
 use axum::extract::{Request, State};
@@ -9,14 +9,18 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The host names a listener answers to, lower case and without port. A page whose name was made to resolve to
 /// this address (DNS rebinding) sends its own.
 #[derive(Debug, Clone, Default)]
-pub struct Hosts(BTreeSet<String>);
+pub struct Hosts {
+    names: BTreeSet<String>,
+    /// It listens on every address: the one a connection came to is its own, by number. A page's name never is that.
+    every: bool,
+}
 
 impl Hosts {
     /// The address listened on, by number (and `localhost`, if it is this machine's own), and `names`.
@@ -27,10 +31,12 @@ impl Hosts {
             hosts.insert("localhost".to_owned());
         }
         if !ip.is_unspecified() {
-            let bare = SocketAddr::new(ip, 0).to_string();
-            hosts.extend(bare.strip_suffix(":0").map(str::to_owned));
+            hosts.insert(by_number(ip));
         }
-        Self(hosts)
+        Self {
+            names: hosts,
+            every: ip.is_unspecified(),
+        }
     }
 
     /// Whether a request names one of them: by exactly one Host header, and in its target if that names one.
@@ -41,16 +47,28 @@ impl Hosts {
         };
         let host = host.to_str().unwrap_or_default();
         let target = request.uri().authority().map(|target| target.as_str());
-        self.holds(host) && target.is_none_or(|target| self.holds(target))
+        let peer = request.extensions().get::<Peer>();
+        let own = peer.and_then(|peer| peer.local).filter(|_| self.every);
+        let holds = |authority: &str| self.holds(authority, own);
+        holds(host) && target.is_none_or(holds)
     }
 
-    fn holds(&self, authority: &str) -> bool {
+    fn holds(&self, authority: &str, own: Option<IpAddr>) -> bool {
         let digits = |port: &str| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
         let name = match authority.rsplit_once(':') {
             Some((name, port)) if digits(port) => name,
             _ => authority,
         };
-        self.0.contains(&name.to_ascii_lowercase())
+        let name = name.to_ascii_lowercase();
+        own.is_some_and(|own| by_number(own) == name) || self.names.contains(&name)
+    }
+}
+
+/// An address as a URL has it, without a port.
+fn by_number(ip: IpAddr) -> String {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
     }
 }
 
@@ -125,7 +143,7 @@ fn finish(response: &mut Response, request_id: RequestId, tls: bool) {
 
 #[cfg(test)]
 mod tests {
-    use super::Hosts;
+    use super::{Hosts, Peer};
     use axum::body::Body;
     use axum::extract::Request;
 
@@ -146,7 +164,7 @@ mod tests {
             "gate.example.com",
             "gate.example.com:443",
         ] {
-            assert!(local.holds(host), "{host}");
+            assert!(local.holds(host, None), "{host}");
         }
         for host in [
             "",
@@ -160,16 +178,48 @@ mod tests {
             "[::1]:6433",
             "127.0.0.2",
         ] {
-            assert!(!local.holds(host), "{host}");
+            assert!(!local.holds(host, None), "{host}");
         }
-        assert!(hosts("[::1]:6433", &[]).holds("[::1]:6433"));
+        assert!(hosts("[::1]:6433", &[]).holds("[::1]:6433", None));
         assert!(
-            !hosts("0.0.0.0:6433", &[]).holds("0.0.0.0:6433"),
+            !hosts("0.0.0.0:6433", &[]).holds("0.0.0.0:6433", None),
             "any address is nobody's name"
         );
         assert!(
-            !hosts("192.0.2.1:6433", &[]).holds("localhost"),
+            !hosts("192.0.2.1:6433", &[]).holds("localhost", None),
             "not this machine's own address"
+        );
+    }
+
+    #[test]
+    fn on_every_address_the_one_a_connection_came_to_is_its_own() {
+        let named = |listen: &str, local: &str, host: &str| {
+            let peer = Peer {
+                address: "192.0.2.9:40000".parse().unwrap(),
+                local: Some(local.parse().unwrap()),
+                tls: true,
+            };
+            let request = Request::builder().header("host", host).extension(peer);
+            let request = request.body(Body::empty()).unwrap();
+            hosts(listen, &["gate.example.com"]).named_by(&request)
+        };
+        let every = "0.0.0.0:6433";
+        assert!(named(every, "192.0.2.1", "192.0.2.1:6433"));
+        assert!(named(every, "192.0.2.1", "gate.example.com"));
+        assert!(named("[::]:6433", "::ffff:192.0.2.1", "192.0.2.1"));
+        assert!(named("[::]:6433", "2001:db8::1", "[2001:db8::1]:6433"));
+        for host in [
+            "192.0.2.2",
+            "evil.example.com",
+            "192.0.2.1.nip.io",
+            "0.0.0.0",
+            "localhost",
+        ] {
+            assert!(!named(every, "192.0.2.1", host), "{host}");
+        }
+        assert!(
+            !named("192.0.2.3:6433", "192.0.2.1", "192.0.2.1"),
+            "one address only"
         );
     }
 

@@ -22,7 +22,7 @@ use axum::Router;
 use guard::Guard;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,6 +69,8 @@ pub struct Listener {
 pub struct Peer {
     /// Its address.
     pub address: SocketAddr,
+    /// The address it came to, where the system says.
+    pub local: Option<IpAddr>,
     /// Whether the connection is encrypted.
     pub tls: bool,
 }
@@ -162,6 +164,7 @@ async fn connection(
     let _without_it_only_slower = stream.set_nodelay(true);
     let peer = Peer {
         address,
+        local: stream.local_addr().ok().map(|local| local.ip()),
         tls: tls.is_some(),
     };
     match tls {

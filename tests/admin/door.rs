@@ -100,6 +100,27 @@ async fn without_a_good_token_nobody_gets_in_and_all_are_told_the_same() {
     }
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(world.permissions("bob").await, [""; 0]);
+    // One line each, and nothing of what was shown. Nobody waits for these lines.
+    let mut lines = world.lines();
+    for _ in 0..100 {
+        if lines.len() >= headers.len() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        lines = world.lines();
+    }
+    assert_eq!(lines.len(), headers.len());
+    for line in lines {
+        assert_eq!(
+            (&line["event"], &line["decision"], &line["reason"]),
+            (
+                &json!("login"),
+                &json!("refuse"),
+                &json!("authentication_failed")
+            )
+        );
+        assert!(!line.to_string().contains(KEY), "{line}");
+    }
     drop(gate);
 }
 
