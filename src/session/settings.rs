@@ -20,6 +20,13 @@ pub(crate) type Change = (&'static str, String);
 /// Settings by name.
 type Values = BTreeMap<&'static str, String>;
 
+/// The settings as of a savepoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Saved {
+    current: Values,
+    on_commit: Option<Values>,
+}
+
 /// One session's settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -227,6 +234,23 @@ impl Settings {
     /// SET TRANSACTION.
     pub(super) fn set_isolation(&mut self, isolation: Option<Isolation>) {
         self.isolation = isolation.or(self.isolation);
+    }
+
+    /// SAVEPOINT.
+    pub(super) fn save(&self) -> Saved {
+        Saved {
+            current: self.current.clone(),
+            on_commit: self.on_end.as_ref().map(|(commit, _)| commit.clone()),
+        }
+    }
+
+    /// ROLLBACK TO; what has to be reported.
+    pub(super) fn back_to(&mut self, saved: Saved) -> Vec<Change> {
+        if let (Some((on_commit, _)), Some(saved)) = (&mut self.on_end, saved.on_commit) {
+            *on_commit = saved;
+        }
+        let before = std::mem::replace(&mut self.current, saved.current);
+        self.changes_since(&before)
     }
 
     /// A transaction ends; what has to be reported.

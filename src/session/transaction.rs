@@ -3,6 +3,7 @@
 use super::Session;
 use super::answer::Answer;
 use super::pipeline::Stop;
+use super::settings::Saved;
 use super::told::Told;
 use crate::error::Reason;
 use crate::sql::statement::{Isolation, StatementKind};
@@ -65,6 +66,7 @@ pub(super) struct Savepoint {
     name: String,
     /// The last portal made before it.
     portal_number: u64,
+    settings: Saved,
 }
 
 /// What the session remembers for transactions to come.
@@ -174,6 +176,7 @@ impl Session {
             TransactionCommand::Savepoint(name) => self.savepoints.push(Savepoint {
                 name,
                 portal_number: self.portal_number,
+                settings: self.settings.save(),
             }),
             TransactionCommand::Release(name) => {
                 let at = self.savepoints.iter().rposition(|s| s.name == name);
@@ -196,13 +199,22 @@ impl Session {
             return;
         };
         self.savepoints.truncate(at + 1);
-        let Some(Savepoint { portal_number, .. }) = self.savepoints.last() else {
+        let Some(Savepoint {
+            portal_number,
+            settings,
+            ..
+        }) = self.savepoints.last().cloned()
+        else {
             return;
         };
         self.portals.retain(|_, portal| {
             let open = portal.open.as_ref();
-            open.is_none_or(|open| open.number <= *portal_number)
+            open.is_none_or(|open| open.number <= portal_number)
         });
+        for (name, value) in self.settings.back_to(settings) {
+            self.script
+                .local(Answer::bytes(|a| a.parameter(name, &value)));
+        }
     }
 
     fn check_block_before(&self, command: &TransactionCommand) -> Result<(), Stop> {

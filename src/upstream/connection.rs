@@ -68,6 +68,10 @@ pub struct Connection {
     pub(super) told: Option<(Arc<PrincipalSettings>, Box<[u8]>)>,
     /// The settings in force in the open transaction that are not the connection's own.
     pub(super) settings: Vec<(Setting, String)>,
+    /// The settings told in the open transaction so far ...
+    pub(super) settings_told: Vec<Setting>,
+    /// ... of which nobody knows which are in force: it went back to a savepoint, or failed.
+    pub(super) settings_unsure: bool,
     /// The relay's alarm clock, kept set between relays: to set one costs more than to look at it too early now
     /// and then.
     pub(super) alarm: Option<Pin<Box<Sleep>>>,
@@ -101,6 +105,8 @@ impl Connection {
             principal: None,
             told: None,
             settings: Vec::new(),
+            settings_told: Vec::new(),
+            settings_unsure: false,
             alarm: None,
         })
     }
@@ -412,9 +418,10 @@ impl Connection {
             | TransactionCommand::Release(_)
             | TransactionCommand::Savepoint(_)
             | TransactionCommand::SetTransaction { .. } => {}
-            TransactionCommand::Commit { .. }
-            | TransactionCommand::Rollback { .. }
-            | TransactionCommand::RollbackTo(_) => self.forget_in_force(),
+            TransactionCommand::Commit { .. } | TransactionCommand::Rollback { .. } => {
+                self.forget_in_force();
+            }
+            TransactionCommand::RollbackTo(_) => self.doubt_in_force(),
         }
         Ok(())
     }
@@ -436,8 +443,10 @@ impl Connection {
     pub(super) fn ready(&mut self, status: u8) {
         self.status = status;
         self.dirty = false;
-        if status != b'T' {
-            self.forget_in_force();
+        match status {
+            b'T' => {}
+            b'I' => self.forget_in_force(),
+            _ => self.doubt_in_force(),
         }
     }
 

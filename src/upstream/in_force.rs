@@ -31,10 +31,13 @@ impl Connection {
         if !in_force {
             self.tell_principal(script, principal)?;
         }
-        if self.settings == settings {
+        if self.settings == settings && !self.settings_unsure {
             return Ok(());
         }
-        let over: Vec<Setting> = self.settings.iter().map(|(setting, _)| *setting).collect();
+        let over: Vec<Setting> = match std::mem::take(&mut self.settings_unsure) {
+            true => self.settings_told.clone(),
+            false => self.settings.iter().map(|(setting, _)| *setting).collect(),
+        };
         for setting in over {
             if !settings.iter().any(|(wanted, _)| *wanted == setting) {
                 self.tell_setting(script, setting, None)?;
@@ -104,6 +107,9 @@ impl Connection {
         put(frontend::execute("", 0, &mut self.outbound))?;
         script.steps.push_back(Step::Setting);
         self.dirty = true;
+        if !self.settings_told.contains(&setting) {
+            self.settings_told.push(setting);
+        }
         self.settings.retain(|(s, _)| *s != setting);
         self.settings
             .extend(value.map(|value| (setting, value.to_owned())));
@@ -121,9 +127,19 @@ impl Connection {
         settings
     }
 
-    /// What was in force may no longer be (the transaction ended, or went back to a savepoint).
+    /// The transaction ended: nothing is in force any more.
     pub fn forget_in_force(&mut self) {
         self.principal = None;
         self.settings.clear();
+        self.settings_told.clear();
+        self.settings_unsure = false;
+    }
+
+    /// The transaction went back to a savepoint, or failed: some of what was in force may be, some not. Everything told in it is
+    /// told again before the next query, or a literal would be read, and kept prepared, by settings that nobody knows of.
+    pub fn doubt_in_force(&mut self) {
+        self.principal = None;
+        self.settings.clear();
+        self.settings_unsure = !self.settings_told.is_empty();
     }
 }

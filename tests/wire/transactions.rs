@@ -137,6 +137,51 @@ async fn sessions_on_one_connection_do_not_see_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_setting_goes_back_to_the_savepoint_and_no_literal_is_read_by_a_stale_one() {
+    let gate = gate(|config| config.upstream.pool_size = 1).await;
+    let (mut bob, mut anne) = (login(&gate, "bob"), login(&gate, "anne"));
+    // 12 o'clock where? Read when the statement is parsed, and twice, so that it is kept prepared.
+    let noon = "SELECT ('2025-01-01 12:00'::timestamptz AT TIME ZONE 'UTC')::text";
+    let tokyo = "2025-01-01 03:00:00";
+    let own = value(&bob.simple(noon));
+    assert_ne!(
+        own, tokyo,
+        "the cluster's own time zone is not the one set here"
+    );
+    for (failing, minute) in [("", "12:10"), ("SELECT 1/0", "12:20")] {
+        bob.simple("BEGIN");
+        bob.simple("SET timezone = 'Asia/Tokyo'");
+        assert_eq!(value(&bob.simple(noon)), tokyo);
+        bob.simple("SAVEPOINT a");
+        bob.simple("RESET timezone");
+        assert_eq!(value(&bob.simple(noon)), own);
+        bob.simple(failing);
+        let back = bob.simple("ROLLBACK TO a");
+        assert!(
+            back.contains("Asia/Tokyo"),
+            "ParameterStatus tells the client"
+        );
+        assert_eq!(value(&bob.simple("SHOW timezone")), "Asia/Tokyo");
+        assert_eq!(value(&bob.simple(noon)), tokyo);
+        bob.simple("SAVEPOINT b");
+        bob.simple("ROLLBACK TO b");
+        bob.simple("RESET timezone");
+        // A text not read before: the one above is kept as it was read.
+        let (_, minutes) = minute.split_once(':').unwrap();
+        let other = noon.replace("12:00", minute);
+        let other_own = own.replace(":00:00", &format!(":{minutes}:00"));
+        for _ in 0..3 {
+            assert_eq!(value(&bob.simple(&other)), other_own);
+        }
+        bob.simple("ROLLBACK");
+        assert_ne!(value(&bob.simple("SHOW timezone")), "Asia/Tokyo");
+        for _ in 0..3 {
+            assert_eq!(value(&anne.simple(&other)), other_own);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_idle_transaction_is_ended() {
     let gate = gate(|config| {
         config.limits.idle_in_transaction_ms_max = 400;
