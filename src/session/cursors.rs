@@ -198,7 +198,7 @@ impl Session {
         let query = &decided.rewrite.query;
         let refusal = match holder {
             Holder::Copy { .. } if query.parameters() > 0 => {
-                Refusal::new(Reason::ParameterNotAllowed, "there is no parameter $1")
+                Refusal::new(Reason::ParameterUnknown, "there is no parameter $1")
                     .hint("COPY takes none: write the values into the query.")
             }
             Holder::Copy { .. } if !query.principal_parameters().is_empty() => {

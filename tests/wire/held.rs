@@ -196,7 +196,7 @@ const COURSES: &[&[(&str, Is)]] = &[
             Error("22012", "division"),
         ),
         ("COPY secret TO STDOUT", Error("42P01", "secret")),
-        ("COPY (SELECT $1) TO STDOUT", Error("42501", "$1")),
+        ("COPY (SELECT $1) TO STDOUT", Error("42P02", "$1")),
         ("COPY invoices FROM STDIN", Error("25006", "COPY")),
         ("COPY invoices TO '/tmp/x'", Error("25006", "file")),
     ],
