@@ -230,6 +230,8 @@ fn ends_operand(before: Option<&Token>) -> bool {
                 | Keyword::THEN
                 | Keyword::ELSE
                 | Keyword::BY
+                // `attnotnull AS notnull`: a name, which DuckDB asks for.
+                | Keyword::AS
         ),
         Some(_) | None => false,
     }

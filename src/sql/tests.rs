@@ -92,6 +92,7 @@ fn what_models_write_is_accepted() {
         "SELECT date + make_interval(days => 3) FROM invoices",
         "(WITH a AS (SELECT id FROM invoices) SELECT * FROM a) ORDER BY 1 LIMIT 3",
         "SELECT id ISNULL, note NOTNULL FROM invoices",
+        "SELECT id AS notnull, note AS isnull FROM invoices",
         "SELECT i.note member, i.id AS member FROM invoices i ORDER BY member",
         "SELECT id FROM customers UNION ALL (TABLE sales.orders)",
     ] {

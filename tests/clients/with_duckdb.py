@@ -35,7 +35,8 @@ def _():
 @check("sum")
 def _():
     equal(str(ask("SELECT SUM(amount) FROM pg.public.invoices")[0][0]), SUM)
-    equal(str(ask(f"SELECT * FROM postgres_query('pg', '{TOTAL}')")[0][0]), SUM)
+    # DuckDB takes a numeric without a scale as a double.
+    equal(ask(f"SELECT * FROM postgres_query('pg', '{TOTAL}')")[0][0], float(SUM))
 
 
 @check("parameter")

@@ -46,8 +46,6 @@ def _():
 def _():
     result = database.run(READ, fetch="cursor")
     all_readings([tuple(row) for row in result])
-    streamed = database.run(READ, fetch="cursor", execution_options={"stream_results": True, "yield_per": 1000})
-    all_readings([tuple(row) for row in streamed])
 
 
 @check("error")

@@ -13,8 +13,8 @@ from common import *
 PSQL = sys.argv[1]
 
 
-def psql(*commands, options=(), fails=False):
-    arguments = [PSQL, "-X", "-At", "-v", "ON_ERROR_STOP=0", *options]
+def psql(*commands, options=(), fails=False, style="-At"):
+    arguments = [PSQL, "-X", style, "-v", "ON_ERROR_STOP=0", *options]
     for command in commands:
         arguments += ["-c", command]
     done = subprocess.run(arguments, capture_output=True, text=True)
@@ -38,8 +38,8 @@ def _():
 @check("describe")
 def _():
     for command in (r"\d invoices", r"\d+ invoices", r"\d public.invoices"):
-        described = psql(command)
-        equal(first(described)[: len(COLUMNS)], COLUMNS)
+        described = psql(command, style="-A")
+        equal(first(described)[2 : 2 + len(COLUMNS)], COLUMNS)
         assert "id|bigint|" in described and "amount|numeric(12,2)|" in described, described
     assert '"invoices_pkey" PRIMARY KEY, btree (id)' in described, described
     assert "FOREIGN KEY (department) REFERENCES departments(name)" in described, described
@@ -52,9 +52,11 @@ def _():
 def _():
     assert "public" in first(psql(r"\dn"))
     equal(psql(r"\df"), "")
-    equal(psql(r"\dv"), "")
     assert os.environ["PGDATABASE"] in first(psql(r"\l"))
-    for command in (r"\dn+", r"\di", r"\ds", r"\dm", r"\dT", r"\dp", r"\du", r"\df+ sum", r"\conninfo", r"\encoding"):
+    assert "invoices_pkey" in psql(r"\di")
+    for none in (r"\ds", r"\dm", r"\dv"):
+        equal(psql(none, fails=True).strip(), "Did not find any relations.")
+    for command in (r"\dn+", r"\dT", r"\dp", r"\du", r"\df+ sum", r"\conninfo", r"\encoding"):
         psql(command)
 
 
