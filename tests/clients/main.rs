@@ -28,7 +28,7 @@ mod support;
 
 use relay::Relay;
 use rowgate::demo::PASSWORD;
-use session::{as_each_user, block_on, gate, go, java, node, of_postgresql, python, run};
+use session::{as_each_user, block_on, gate, go, java, node, of_postgresql, python, relayed, run};
 use std::process::Command;
 
 fn client(name: &str, command: impl Fn() -> Command) {
@@ -87,14 +87,12 @@ fn pgbench() {
         for mode in ["simple", "extended", "prepared"] {
             let mut command = Command::new(of_postgresql("pgbench"));
             let script = session::root().join("tests/clients/pgbench.sql");
-            command
-                .args(["-n", "-c", "2", "-t", "50", "-M", mode, "-f"])
-                .arg(script);
-            let seen = run(command, gate().address.port(), user);
-            assert!(
-                seen.contains("actually processed: 100/100"),
-                "{mode}: {seen}"
-            );
+            command.args(["-n", "-c", "2", "-t", "50", "-M", mode, "-f"]);
+            command.arg(script);
+            let mut wrong = Vec::new();
+            let seen = relayed(user, &mut wrong, |port| run(command, port, user));
+            let through = seen.contains("actually processed: 100/100");
+            assert!(through && wrong.is_empty(), "{mode}: {wrong:?} {seen}");
         }
         println!("pgbench: {} in three modes", user.name);
     }

@@ -98,60 +98,44 @@ pub(crate) fn gate() -> &'static Gate {
     })
 }
 
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Known {
-    #[serde(default)]
-    gap: Vec<Gap>,
-}
-
-/// What a client cannot do yet: known.toml.
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Gap {
-    client: String,
-    checks: Vec<String>,
-    why: String,
-}
-
-/// The checks of a client that are known to fail, each with the reason.
-fn gaps(client: &str) -> Vec<(String, String)> {
-    let known: Known = toml::from_str(include_str!("known.toml")).unwrap();
-    let of_client = known.gap.into_iter().filter(|gap| gap.client == client);
-    of_client
-        .flat_map(|gap| {
-            gap.checks
-                .into_iter()
-                .map(move |check| (check, gap.why.clone()))
-        })
-        .collect()
-}
-
 /// Runs what `go` makes for a port and a user, as Bob and as Anne, and fails with everything that is wrong.
 pub(crate) fn as_each_user(name: &str, go: impl Fn(u16, &User) -> String) {
-    let gaps = gaps(name);
     let mut wrong = Vec::new();
     let mut summary = Vec::new();
     for user in USERS {
-        let relay = block_on(Relay::start(gate().address));
         let started = Instant::now();
-        let printed = go(relay.address.port(), user);
+        let mut outcome = Outcome::default();
+        relayed(user, &mut outcome.wrong, |port| go(port, user))
+            .lines()
+            .for_each(|line| outcome.line(line));
+        outcome.end();
         let took = started.elapsed().as_millis();
-        let outcome = judge(&printed, &gaps);
-        let seen = relay.seen(user.forbidden);
-        let seen = seen
-            .into_iter()
-            .map(|word| format!("not ok canary: {word}"));
-        let problems = outcome.wrong.into_iter().chain(seen);
-        wrong.extend(problems.map(|line| format!("{}: {line}", user.name)));
-        let passed = outcome.passed;
-        summary.push(format!("{} {passed} checks in {took} ms", user.name));
-        for known in outcome.known {
-            summary.push(format!("KNOWN GAP {known}"));
-        }
+        summary.push(format!(
+            "{} {} checks in {took} ms",
+            user.name,
+            outcome.told.len()
+        ));
+        wrong.extend(
+            outcome
+                .wrong
+                .iter()
+                .map(|line| format!("{}: {line}", user.name)),
+        );
     }
     assert!(wrong.is_empty(), "{name}:\n{}", wrong.join("\n"));
     println!("{name}: {}", summary.join(", "));
+}
+
+/// Runs `go` with the port of a relay, and adds to `wrong` what the gate must not have sent.
+pub(crate) fn relayed<T>(user: &User, wrong: &mut Vec<String>, go: impl FnOnce(u16) -> T) -> T {
+    let relay = block_on(Relay::start(gate().address));
+    let done = go(relay.address.port());
+    let seen = relay.seen(user.forbidden);
+    wrong.extend(seen.iter().map(|word| format!("not ok canary: {word}")));
+    if relay.seen(&["scram-sha-256"]).is_empty() {
+        wrong.push("not ok login: not by SCRAM, or not in clear".to_owned());
+    }
+    done
 }
 
 /// The runtime of the gate, for clients that are Rust libraries.
@@ -159,41 +143,34 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     RUNTIME.block_on(future)
 }
 
+/// What a client printed: a check that failed, one that is missing and anything else are wrong.
 #[derive(Default)]
 struct Outcome {
-    passed: usize,
-    known: Vec<String>,
+    told: Vec<String>,
     wrong: Vec<String>,
 }
 
-/// What a client printed: a check that failed, one that is missing and a bad end are wrong, unless known.
-fn judge(printed: &str, gaps: &[(String, String)]) -> Outcome {
-    let mut outcome = Outcome::default();
-    let mut told = Vec::new();
-    for line in printed.lines().filter(|line| !line.trim().is_empty()) {
-        if let Some(check) = line.strip_prefix("ok ") {
-            told.push(check);
-            outcome.passed += 1;
-            continue;
-        }
-        let rest = line.strip_prefix("not ok ").unwrap_or(line);
-        let check = rest.split(':').next().unwrap_or(rest);
-        told.push(check);
-        match gaps.iter().find(|(known, _)| known == check) {
-            Some((_, why)) => outcome.known.push(format!("{check} ({why})")),
-            None => outcome.wrong.push(line.to_owned()),
+impl Outcome {
+    fn line(&mut self, line: &str) {
+        match line.strip_prefix("ok ") {
+            Some(check) => self.told.push(check.to_owned()),
+            None if line.trim().is_empty() => {}
+            None => self.wrong.push(line.to_owned()),
         }
     }
-    for check in CHECKS.iter().filter(|check| !told.contains(check)) {
-        match gaps.iter().find(|(known, _)| known == check) {
-            Some((_, why)) => outcome.known.push(format!("{check} ({why})")),
-            None => {
-                let missing = format!("not ok {check}: the client says nothing of it");
-                outcome.wrong.push(missing);
-            }
-        }
+
+    fn end(&mut self) {
+        let failed = |check: &str| {
+            let start = format!("not ok {check}:");
+            self.wrong.iter().any(|line| line.starts_with(&start))
+        };
+        let silent = CHECKS
+            .iter()
+            .filter(|check| !self.told.iter().any(|told| told == *check) && !failed(check));
+        let missing = silent.map(|check| format!("not ok {check}: the client says nothing of it"));
+        let missing: Vec<String> = missing.collect();
+        self.wrong.extend(missing);
     }
-    outcome
 }
 
 /// A client program to its end; its standard output, with what went wrong at the end of it.
