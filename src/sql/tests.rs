@@ -508,3 +508,14 @@ fn the_rewriter_alone_refuses_what_verify_alone_refuses() {
         }
     }
 }
+
+/// `isnull` and `notnull` are operators behind an operand, and names behind AS.
+#[test]
+fn notnull_is_an_operator_and_may_be_an_alias() {
+    for text in [
+        "SELECT NULL AS notnull, 1 AS isnull",
+        "SELECT id NOTNULL AS notnull FROM invoices WHERE id ISNULL",
+    ] {
+        run(text).expect(text);
+    }
+}
