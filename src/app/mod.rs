@@ -106,6 +106,7 @@ pub async fn serve_at(
         database: config.upstream.database.clone(),
         open_allowed: config.open_allowed(),
         connect_requires: config.gate.connect_requires.clone(),
+        notice_filtered: config.gate.notice_filtered,
     }));
     let tls = config.tls.as_ref().map(build::server_tls).transpose()?;
     let require_tls = config.tls.as_ref().is_some_and(|tls| tls.require);

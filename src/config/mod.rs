@@ -363,6 +363,8 @@ pub struct Gate {
     pub connect_requires: Option<String>,
     /// Never read the open form of a view, not even where a query is proved silent.
     pub always_sealed: bool,
+    /// Tell, in a NOTICE, of which tables rows may have been held back.
+    pub notice_filtered: bool,
 }
 
 impl Config {

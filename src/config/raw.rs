@@ -168,6 +168,7 @@ pub(super) struct Audit {
 pub(super) struct Gate {
     pub(super) connect_requires: Option<String>,
     pub(super) always_sealed: Option<bool>,
+    pub(super) notice_filtered: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -321,6 +321,7 @@ fn gate(check: &mut Check, top: &mut Table) -> Gate {
     Gate {
         connect_requires: raw.connect_requires,
         always_sealed: raw.always_sealed.unwrap_or(false),
+        notice_filtered: raw.notice_filtered.unwrap_or(false),
     }
 }
 

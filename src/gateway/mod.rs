@@ -17,8 +17,8 @@ use crate::error::{Error, Fault, FaultKind, Reason, Refusal};
 use crate::identity::{Authenticator, Caller, Principal};
 use crate::limits::Limits;
 use crate::metrics::{Lookups, Times};
-use crate::policy::Policy;
 pub use crate::policy::Standing;
+use crate::policy::{Policy, RelationName};
 use crate::provider::Resolver;
 pub use crate::sql::STACK_BYTES;
 use crate::sql::statement::{self, Statement, StatementKind};
@@ -52,6 +52,8 @@ pub struct Parts {
     pub open_allowed: bool,
     /// A permission without which nobody gets in.
     pub connect_requires: Option<String>,
+    /// Whether sessions tell of which tables rows may have been held back.
+    pub notice_filtered: bool,
 }
 
 /// The longest plain query whose division into statements is not kept, in bytes.
@@ -347,6 +349,30 @@ impl Gateway {
     /// Who resolves callers, as of now.
     pub fn resolver(&self) -> Arc<Resolver> {
         self.parts.resolver.load_full()
+    }
+
+    /// The tables of a query whose views may hold rows back from this caller, `schema.name`.
+    pub fn filtered(&self, decided: &Decided) -> Vec<String> {
+        let superuser = decided.standing.principal().superuser();
+        let policy = self.policy();
+        let holds_back = |relation: &&RelationName| {
+            let mut views = policy.views().iter();
+            let view = views.find(|view| view.relation() == *relation);
+            view.is_none_or(|view| view.view.may_hold_back(superuser))
+        };
+        let relations = decided.rewrite.query.relations().iter();
+        relations
+            .filter(holds_back)
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    /// As [`Gateway::filtered`], if sessions are to tell it.
+    pub fn filtered_to_tell(&self, decided: &Decided) -> Vec<String> {
+        match self.parts.notice_filtered {
+            true => self.filtered(decided),
+            false => Vec::new(),
+        }
     }
 
     /// A connection for this principal.

@@ -11,7 +11,6 @@ use crate::error::{Error, Fault, FaultKind, Reason, Refusal};
 use crate::gateway::{Asked, Decided, Gateway, Known, SessionFacts, Standing};
 use crate::http::Problem;
 use crate::identity::Caller;
-use crate::policy::RelationName;
 use crate::sql::statement::{Statement, StatementKind};
 use crate::sql::{self, INTEGER_OID};
 use crate::upstream::{
@@ -70,7 +69,7 @@ pub(super) async fn run(door: &Door, request: Request, sender: Sender<Bytes>) ->
     );
     let mut script = Script::default();
     let index = script.open_request();
-    let filtered = filtered(gateway, &decided);
+    let filtered = gateway.filtered(&decided);
     let mut pipe = Pipe::new(Encoder::new(request.format, filtered, request.id), sender);
     let result = match put_together(&mut lease, &mut script, &decided, &binding, index) {
         Ok(()) => {
@@ -108,22 +107,6 @@ pub(super) async fn run(door: &Door, request: Request, sender: Sender<Bytes>) ->
     };
     gateway.finish(request.id, outcome);
     end
-}
-
-/// The tables of a query whose views may hold rows back from this caller, `schema.name`.
-pub(super) fn filtered(gateway: &Gateway, decided: &Decided) -> Vec<String> {
-    let superuser = decided.standing.principal().superuser();
-    let policy = gateway.policy();
-    let holds_back = |relation: &&RelationName| {
-        let mut views = policy.views().iter();
-        let view = views.find(|view| view.relation() == *relation);
-        view.is_none_or(|view| view.view.may_hold_back(superuser))
-    };
-    let relations = decided.rewrite.query.relations().iter();
-    relations
-        .filter(holds_back)
-        .map(ToString::to_string)
-        .collect()
 }
 
 /// The client is gone, or the rows could not be passed on.

@@ -4,7 +4,7 @@ use super::Door;
 use super::ask::Ask;
 use super::enter::{Entered, body, enter};
 use super::format::best;
-use super::run::{binding, filtered, moved, one_query};
+use super::run::{binding, moved, one_query};
 use crate::audit::RequestId;
 use crate::error::{Error, Fault, FaultKind, Refusal};
 use crate::gateway::{Asked, Decided, Known, Standing};
@@ -158,7 +158,7 @@ async fn tell_plan(door: &Door, entered: &Entered, ask: &Ask) -> Result<Response
     let verdict = match decide(door, entered, ask).await {
         Ok(decided) => Verdict::Allowed {
             tables: decided.rewrite.tables.to_vec(),
-            filtered: filtered(gateway, &decided),
+            filtered: gateway.filtered(&decided),
             parameters: decided.rewrite.query.parameters(),
         },
         Err(Error::Refused(refusal)) => refusal.into(),

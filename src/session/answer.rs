@@ -59,6 +59,22 @@ impl<'a> Answer<'a> {
         });
     }
 
+    /// NoticeResponse.
+    pub fn notice(&mut self, message: &str) {
+        self.message(b'N', |out| {
+            for (code, value) in [
+                (b'S', "NOTICE"),
+                (b'V', "NOTICE"),
+                (b'C', "00000"),
+                (b'M', message),
+            ] {
+                out.put_u8(code);
+                put_cstr(out, value);
+            }
+            out.put_u8(0);
+        });
+    }
+
     /// RowDescription of text columns.
     pub fn columns(&mut self, names: &[&str]) {
         self.message(b'T', |out| {

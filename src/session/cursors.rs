@@ -41,6 +41,9 @@ impl Session {
             return Err(Told::new("34000", "the portal is gone").into());
         }
         let request = self.open_request(id, started, text, Some(&open.decided), &open.parameters);
+        if !matches!(open.runs, Runs::Fetch) {
+            self.notice_filtered(&open.decided);
+        }
         let (settings, script) = (open.decided.standing.settings(), &mut self.script);
         if let Some(lease) = &mut self.lease {
             lease.become_principal(script, settings, self.settings.sent())?;

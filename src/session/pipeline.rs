@@ -106,6 +106,15 @@ impl Session {
         self.script.open_request()
     }
 
+    /// Tells of which tables rows may be held back from the result that follows, if the gate is to.
+    pub(super) fn notice_filtered(&mut self, decided: &Decided) {
+        let filtered = self.gateway.filtered_to_tell(decided);
+        if !filtered.is_empty() {
+            let message = format!("only the rows you may see: {}", filtered.join(", "));
+            self.script.local(Answer::bytes(|a| a.notice(&message)));
+        }
+    }
+
     /// Runs what has been put together; the first failure, if any, is for the caller of this to tell.
     pub(super) async fn run_script(&mut self) -> Result<Option<Told>, Ended> {
         self.standing_fresh = false;

@@ -105,6 +105,7 @@ impl Session {
         self.check_values(text, id, &decided).await?;
         let request = self.open_request(id, started, text, Some(&decided), &[]);
         let keep = decided.rewrite.comes_again();
+        self.notice_filtered(&decided);
         let Some(lease) = &mut self.lease else {
             return Err(Told::new("XX000", "no connection").into());
         };

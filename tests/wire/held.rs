@@ -404,6 +404,43 @@ async fn there_is_a_bound_for_cursors_and_savepoints() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_notice_names_the_filtered_tables_where_the_gate_is_to_say_so() {
+    let told = gate(|config| config.gate.notice_filtered = true).await;
+    let silent = gate(|_| {}).await;
+    let notices = |answer: &Answer| -> Vec<String> {
+        let notices = answer.messages.iter().filter(|(kind, _)| *kind == b'N');
+        let text = |(_, body): &(u8, Vec<u8>)| String::from_utf8_lossy(body).into_owned();
+        notices.map(text).collect()
+    };
+    for protocol in [
+        Client::simple as fn(&mut Client, &str) -> Answer,
+        Client::extended,
+    ] {
+        for (sql, table) in [
+            (TWO, Some("public.invoices")),
+            (
+                "COPY (SELECT id FROM invoices) TO STDOUT",
+                Some("public.invoices"),
+            ),
+            ("SELECT 1", None),
+        ] {
+            let seen = notices(&protocol(&mut login(&told, "bob"), sql));
+            assert_eq!(seen.len(), usize::from(table.is_some()), "{sql}");
+            assert!(
+                seen.iter().all(|notice| notice.contains(table.unwrap())),
+                "{seen:?}"
+            );
+            assert!(notices(&protocol(&mut login(&silent, "bob"), sql)).is_empty());
+            // Nothing is held back from a superuser.
+            assert!(
+                notices(&protocol(&mut login(&told, "admin"), sql)).is_empty(),
+                "{sql}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn positions_point_into_the_callers_own_text() {
     let gate = gate(|_| {}).await;
     let mut bob = login(&gate, "bob");
