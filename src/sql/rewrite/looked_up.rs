@@ -257,6 +257,10 @@ pub(super) fn constant(expr: &Expr) -> Option<(&str, sqlparser::tokenizer::Span)
             value: Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text),
             span,
         }) => Some((text, *span)),
+        Expr::Value(ValueWithSpan {
+            value: Value::DollarQuotedString(text),
+            span,
+        }) => Some((&text.value, *span)),
         _other => None,
     }
 }

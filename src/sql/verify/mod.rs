@@ -5,6 +5,7 @@
 //! [`verify`] trusts nothing the rewriter says: it starts from the bytes that will be sent. What it does
 //! not know it refuses.
 
+mod configuration;
 mod expansion;
 mod from;
 mod json;

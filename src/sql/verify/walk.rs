@@ -3,7 +3,7 @@
 //! Structures are taken apart without `..`, so that a field a new version adds fails the build.
 
 use super::nodes::{clauses, from_items, never, unsupported};
-use super::{Refused, expansion, names, unreadable};
+use super::{Refused, configuration, expansion, names, unreadable};
 use crate::error::{Reason, Refusal};
 use crate::policy::Grants;
 use crate::sql::lists;
@@ -378,6 +378,7 @@ impl<'a> Walk<'a> {
             location: _,
         } = call;
         let expands = expansion::expands(name);
+        configuration::check(name, args)?;
         expansion::check(name, args, self.expansions)?;
         self.expansions += usize::from(expands);
         self.all(args)?;
