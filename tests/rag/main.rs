@@ -15,6 +15,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod hostile;
 mod retrieval;
 mod vectors;
 

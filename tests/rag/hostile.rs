@@ -1,0 +1,190 @@
+//! Tuples somebody wrote to be misread: circles, chains, subjects and objects that look like others.
+
+use crate::{gate, ids, support};
+use rowgate::config::Enforcement;
+
+/// What bob sees as long as no tuple gives him more.
+const BOBS: &[&str] = &["holidays", "newsletter", "otter-plan", "travel"];
+
+/// Why, the tuples, and what bob sees beside his own. A tuple is object, relation and subject; the subject's relation may be
+/// empty.
+type Case = (
+    &'static str,
+    &'static [[&'static str; 6]],
+    &'static [&'static str],
+);
+
+const CASES: &[Case] = &[
+    (
+        "a circle of folders gives nobody anything",
+        &[
+            ["folder", "a", "parent", "folder", "b", ""],
+            ["folder", "b", "parent", "folder", "a", ""],
+            ["folder", "legal", "parent", "folder", "a", ""],
+        ],
+        &[],
+    ),
+    (
+        "a circle ends, and what is held in it counts",
+        &[
+            ["folder", "legal", "parent", "folder", "a", ""],
+            ["folder", "a", "parent", "folder", "legal", ""],
+            ["folder", "a", "viewer", "user", "bob", ""],
+        ],
+        // The folder of contracts is in the legal one.
+        &["lease", "nda"],
+    ),
+    (
+        "groups that contain each other have no member for it",
+        &[
+            ["group", "a", "member", "group", "b", "member"],
+            ["group", "b", "member", "group", "a", "member"],
+            ["group", "a", "member", "group", "a", "member"],
+            ["document", "nda", "viewer", "group", "a", "member"],
+        ],
+        &[],
+    ),
+    (
+        "who only looks like bob",
+        &[
+            ["document", "nda", "viewer", "user", "Bob", ""],
+            ["document", "nda", "viewer", "user", "bob ", ""],
+            ["document", "nda", "viewer", "user", " bob", ""],
+            ["document", "nda", "viewer", "user", "user:bob", ""],
+            ["document", "nda", "viewer", "user", "bob#member", ""],
+            ["document", "nda", "viewer", "user", "bob,anne", ""],
+            ["document", "nda", "viewer", "user", "{bob}", ""],
+            ["document", "nda", "viewer", "user", "b\u{43e}b", ""],
+            ["document", "nda", "viewer", "user", "bob\u{200b}", ""],
+            ["document", "nda", "viewer", "user", "b_b", ""],
+            ["document", "nda", "viewer", "user", "b%", ""],
+        ],
+        &[],
+    ),
+    (
+        "no subject means everybody",
+        &[
+            ["document", "nda", "viewer", "user", "*", ""],
+            ["document", "nda", "viewer", "*", "*", ""],
+            ["document", "lease", "viewer", "user", "public", ""],
+            ["document", "lease", "viewer", "group", "*", "member"],
+            ["group", "*", "member", "user", "*", ""],
+        ],
+        &[],
+    ),
+    (
+        "no object means every one",
+        &[
+            ["document", "*", "viewer", "user", "bob", ""],
+            ["document", "%", "owner", "user", "bob", ""],
+            ["document", "{nda,lease}", "viewer", "user", "bob", ""],
+            ["document", "nda,lease", "viewer", "user", "bob", ""],
+            ["document", "nda\",\"lease", "viewer", "user", "bob", ""],
+            ["document", "NULL", "viewer", "user", "bob", ""],
+            ["document", "x') OR ('' = '", "viewer", "user", "bob", ""],
+            [
+                "document",
+                "'; DROP TABLE documents; --",
+                "viewer",
+                "user",
+                "bob",
+                "",
+            ],
+            ["document", "ND\u{c0}", "viewer", "user", "bob", ""],
+            ["document", " nda", "viewer", "user", "bob", ""],
+        ],
+        &[],
+    ),
+    (
+        "what is not declared gives nothing",
+        &[
+            ["document", "nda", "reader", "user", "bob", ""],
+            ["document", "nda", "Viewer", "user", "bob", ""],
+            ["document", "nda", "viewer#viewer", "user", "bob", ""],
+            ["Document", "nda", "viewer", "user", "bob", ""],
+            ["document", "nda", "viewer", "user", "bob", "member"],
+            ["document", "nda", "viewer", "group", "bob", ""],
+            ["document", "nda", "parent", "user", "bob", ""],
+            ["document", "nda", "viewer", "folder", "handbook", "viewer"],
+            ["document", "nda", "parent", "document", "holidays", ""],
+        ],
+        &[],
+    ),
+    (
+        "a relation of one type is none of another",
+        &[
+            ["deal", "nda", "viewer", "user", "bob", ""],
+            ["folder", "nda", "owner", "user", "bob", ""],
+            ["collection", "lease", "viewer", "user", "bob", ""],
+        ],
+        &[],
+    ),
+    (
+        "an object that is written oddly is that object",
+        &[["document", "assay", "viewer", "user", "bob", ""]],
+        &["assay"],
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tuples_mean_what_they_say_to_the_letter() {
+    for (name, enforcement) in [
+        ("rag_hb", Enforcement::Barrier),
+        ("rag_hi", Enforcement::Inline),
+    ] {
+        let gate = gate(support::cluster(), name, enforcement, false).await;
+        let admin = support::cluster().connect(&gate.database).await.unwrap();
+        for (why, tuples, more) in CASES {
+            let insert = "INSERT INTO public.rowgate_tuples VALUES ($1, $2, $3, $4, $5, $6)";
+            admin
+                .batch_execute("CREATE TABLE kept AS TABLE public.rowgate_tuples")
+                .await
+                .unwrap();
+            for [namespace, object, relation, of, id, set] in *tuples {
+                admin
+                    .execute(insert, &[namespace, object, relation, of, id, set])
+                    .await
+                    .unwrap();
+            }
+            let mut expected = [BOBS, more].concat();
+            expected.sort_unstable();
+            let seen = ids(
+                &gate,
+                "bob",
+                "SELECT id FROM documents ORDER BY id COLLATE \"C\"",
+            )
+            .await;
+            assert_eq!(seen.unwrap(), expected, "{enforcement:?}: {why}");
+            let others = ids(&gate, "eve", "SELECT id FROM documents").await.unwrap();
+            assert_eq!(others, ["assay"], "{enforcement:?}: {why}");
+            admin
+                .batch_execute("TRUNCATE public.rowgate_tuples; INSERT INTO public.rowgate_tuples TABLE kept; DROP TABLE kept")
+                .await
+                .unwrap();
+        }
+    }
+}
+
+/// Two thousand folders, each in the next: an honest walk reaches the end of it, and it ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deep_chain_is_walked_to_its_end() {
+    for (name, enforcement) in [
+        ("rag_db", Enforcement::Barrier),
+        ("rag_di", Enforcement::Inline),
+    ] {
+        let gate = gate(support::cluster(), name, enforcement, false).await;
+        let admin = support::cluster().connect(&gate.database).await.unwrap();
+        admin
+            .batch_execute(
+                "INSERT INTO public.rowgate_tuples SELECT 'folder', 'deep' || n, 'parent', 'folder', 'deep' || n + 1, '' FROM generate_series(1, 2000) AS n;
+                 INSERT INTO public.rowgate_tuples VALUES ('folder', 'legal', 'parent', 'folder', 'deep1', ''),
+                     ('folder', 'deep2001', 'parent', 'folder', 'deep1', ''), ('folder', 'deep2001', 'viewer', 'user', 'bob', '')",
+            )
+            .await
+            .unwrap();
+        let seen = ids(&gate, "bob", "SELECT id FROM documents ORDER BY 1").await;
+        let mut expected = [BOBS, &["lease", "nda"]].concat();
+        expected.sort_unstable();
+        assert_eq!(seen.unwrap(), expected, "{enforcement:?}");
+    }
+}
