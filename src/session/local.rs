@@ -27,6 +27,20 @@ pub(super) fn columns(kind: &StatementKind, settings: &super::Settings) -> Optio
     }
 }
 
+/// Whether it goes to the database as a transaction command.
+fn is_transaction(kind: &StatementKind) -> bool {
+    matches!(
+        kind,
+        StatementKind::Begin { .. }
+            | StatementKind::Commit { .. }
+            | StatementKind::Rollback { .. }
+            | StatementKind::Savepoint(_)
+            | StatementKind::Release(_)
+            | StatementKind::RollbackTo(_)
+            | StatementKind::SetTransaction { .. }
+    )
+}
+
 impl Session {
     /// Answers a statement that is not a query; where the query stands that it holds, if it holds one.
     /// `describe` = the simple protocol, where RowDescription comes with the answer.
@@ -60,12 +74,21 @@ impl Session {
                 .await
                 .into());
         }
+        if !is_transaction(kind) {
+            // Recorded once it is known whether it is refused: what it did waits for its line.
+            return match self.local_statement(kind, describe) {
+                Ok(tag) => {
+                    let request = self.open_request(id, Instant::now(), text, None, &[]);
+                    self.complete_locally(tag, request)
+                }
+                Err(Stop::Told(told)) => Err(self.stop_recorded(text, *told).await),
+                Err(ended) => Err(ended),
+            };
+        }
         let before = self.open.len();
         let request = self.open_request(id, Instant::now(), text, None, &[]);
-        let result = match self.transaction(kind, request).await {
-            Some(result) => result,
-            None => self.local_statement(kind, describe, request),
-        };
+        let wrong = || Err(Told::new("XX000", "a statement in the wrong place").into());
+        let result = self.transaction(kind, request).await.unwrap_or_else(wrong);
         if let Err(Stop::Told(told)) = result {
             // It is refused after all: one line, and that one says so. Running what came before may
             // have closed the request already.
@@ -112,8 +135,7 @@ impl Session {
         &mut self,
         kind: &StatementKind,
         describe: bool,
-        request: usize,
-    ) -> Result<(), Stop> {
+    ) -> Result<&'static str, Stop> {
         self.check_block()?;
         let tag = match kind {
             StatementKind::Set { .. }
@@ -160,7 +182,7 @@ impl Session {
                 return Err(Told::new("XX000", "a statement in the wrong place").into());
             }
         };
-        self.complete_locally(tag, request)
+        Ok(tag)
     }
 
     /// SET, RESET and DISCARD ALL; what changed is reported.

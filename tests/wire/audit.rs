@@ -137,3 +137,73 @@ async fn a_refused_login_leaves_one_line_without_what_was_shown() {
     assert_eq!(lines[0]["application_name"], "l0gin");
     assert_eq!(lines[2]["database"], "elsewhere");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_that_hold_queries_leave_one_record_each() {
+    let gate = gate(|_| {}).await;
+    let AuditSink::File(path) = &gate.config.audit.sink else {
+        panic!("the example's audit log is a file");
+    };
+    let statements = [
+        ("PREPARE q AS SELECT id AS h1 FROM invoices", "allow"),
+        ("EXECUTE q /* h2 */", "allow"),
+        ("EXECUTE q(1) /* h3 */", "refuse"),
+        ("EXECUTE nope /* h4 */", "refuse"),
+        ("DECLARE c CURSOR FOR SELECT 1 AS h5", "refuse"),
+        ("BEGIN /* h6 */", "allow"),
+        (
+            "DECLARE c CURSOR FOR SELECT id AS h7 FROM invoices",
+            "allow",
+        ),
+        ("FETCH 2 FROM c /* h8 */", "allow"),
+        ("MOVE c /* h9 */", "allow"),
+        ("CLOSE c /* g1 */", "allow"),
+        ("COMMIT /* g2 */", "allow"),
+        ("CLOSE c /* g3 */", "refuse"),
+        ("FETCH c /* g4 */", "refuse"),
+        ("COPY (SELECT id AS g5 FROM invoices) TO STDOUT", "allow"),
+        ("COPY secret_g6 TO STDOUT", "refuse"),
+        ("COPY g7 FROM STDIN", "refuse"),
+        ("DEALLOCATE q /* g8 */", "allow"),
+        ("DEALLOCATE q /* g9 */", "refuse"),
+        ("SET nothing_i1 = 1", "refuse"),
+    ];
+    for protocol in [
+        Client::simple as fn(&mut Client, &str) -> crate::client::Answer,
+        Client::extended,
+    ] {
+        let mut client = login(&gate, "bob");
+        for (sql, _) in statements {
+            protocol(&mut client, sql);
+        }
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let log = std::fs::read_to_string(path).unwrap();
+    let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
+    let lines: Vec<serde_json::Value> = lines.collect();
+    for (sql, decision) in statements {
+        let of_it = |line: &&serde_json::Value| line["event"] == "request" && line["sql"] == sql;
+        let found: Vec<_> = lines.iter().filter(of_it).collect();
+        assert_eq!(found.len(), 2, "{sql}: one by each protocol");
+        assert!(
+            found.iter().all(|line| line["decision"] == decision),
+            "{sql}: {found:?}"
+        );
+        let reads = sql.contains("h8") || sql.contains("g5") || sql.contains("h2");
+        let tables = found
+            .iter()
+            .filter(|line| line["tables"][0] == "public.invoices");
+        assert!(!reads || tables.count() == 2, "{sql}: {found:?}");
+        // What ran has its outcome, with the rows that left.
+        for line in found
+            .iter()
+            .filter(|_| sql.contains("h8") || sql.contains("g5"))
+        {
+            let outcome = lines.iter().find(|other| {
+                other["event"] == "outcome" && other["request_id"] == line["request_id"]
+            });
+            let rows = if sql.contains("h8") { 2 } else { 6 };
+            assert_eq!(outcome.unwrap()["rows"], rows, "{sql}");
+        }
+    }
+}
