@@ -315,9 +315,11 @@ impl Session {
             return;
         }
         for (name, portal) in &self.portals {
-            if let Some(open) = &portal.open {
-                let ours = format!("\"{}\"", open.name);
+            let Some(open) = &portal.open else { continue };
+            let ours = format!("\"{}\"", open.name);
+            if told.message.contains(&ours) {
                 told.message = told.message.replace(&ours, &format!("\"{name}\""));
+                return;
             }
         }
     }

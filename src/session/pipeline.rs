@@ -154,7 +154,10 @@ impl Session {
         if let Some(Failure::Setting(_)) = &failure {
             self.settings.forget_output();
         }
-        let told = failure.map(|failure| Told::failure(failure, first));
+        let mut told = failure.map(|failure| Told::failure(failure, first));
+        if let Some(told) = &mut told {
+            self.name_cursor(told);
+        }
         self.close_requests(told.as_ref().map(|told| told.sqlstate.as_ref()));
         if told.is_none() {
             self.settle_statements();
@@ -242,7 +245,6 @@ impl Session {
     fn tell(&mut self, mut told: Told) {
         self.block.fail();
         told.position = told.position.or_else(|| self.place(&told));
-        self.name_cursor(&mut told);
         self.settle_statements();
         Answer::new(self.client.out_mut()).error(&told);
     }

@@ -93,6 +93,13 @@ const COURSES: &[&[(&str, Is)]] = &[
         ("FETCH \"c; x\"", Error("34000", "\"c; x\" does not exist")),
         ("ROLLBACK", Done("ROLLBACK")),
     ],
+    // What the gate calls a cursor in the database is nobody's name.
+    &[
+        ("BEGIN", Done("BEGIN")),
+        ("DECLARE c CURSOR FOR SELECT 1", Done("DECLARE CURSOR")),
+        ("FETCH p1", Error("34000", "\"p1\" does not exist")),
+        ("ROLLBACK", Done("ROLLBACK")),
+    ],
     &[
         ("BEGIN", Done("BEGIN")),
         (
