@@ -26,7 +26,7 @@ use proptest::prelude::*;
 use rowgate::limits::Limits;
 use rowgate::policy::Grants;
 use rowgate::sql::statement::split;
-use rowgate::sql::{Options, admit};
+use rowgate::sql::{Options, STACK_BYTES, admit};
 use std::sync::OnceLock;
 
 fn options(open_allowed: bool) -> Options {
@@ -180,6 +180,16 @@ fn mutated(base: &str, changes: &[Change]) -> String {
 /// The relations a final text reads beside WITH queries and beside its first so many shadows of the catalogue, by
 /// libpg_query's own account, schema and all.
 fn relations(text: &str, catalogue: usize) -> Vec<String> {
+    // The tree is walked, written and dropped by recursion, and a test's own thread has a small stack.
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
+        let looked = thread.spawn_scoped(scope, || relations_here(text, catalogue));
+        let looked = looked.unwrap().join();
+        looked.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn relations_here(text: &str, catalogue: usize) -> Vec<String> {
     let mut tree = pg_query::parse(text, 0).unwrap().protobuf;
     let stmt = tree.stmts[0].stmt.as_mut().unwrap();
     let Some(pg_query::NodeEnum::SelectStmt(select)) = &mut stmt.node else {
@@ -209,6 +219,18 @@ fn relations(text: &str, catalogue: usize) -> Vec<String> {
     tables.sort();
     tables.dedup();
     tables
+}
+
+/// What is admitted may be a deep tree, whichever way it is looked at.
+#[test]
+fn a_long_chain_is_admitted_and_reads_one_view() {
+    let chain = " + 1".repeat(450);
+    let text = format!("SELECT amount{chain} FROM invoices");
+    let finals = judge(&text, &grants::barrier(), false);
+    let [(final_text, catalogue)] = finals.as_slice() else {
+        panic!("{finals:?}")
+    };
+    assert_eq!(relations(final_text, *catalogue), ["rowgate.invoices"]);
 }
 
 proptest! {
