@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::future::Future;
 use std::sync::Arc;
 
 pub(super) fn routes(kind: Kind) -> Router<Arc<Door>> {
@@ -53,7 +54,9 @@ async fn change(
     let asker = door.asker(request.headers(), peer, request_id).await?;
     match decide(&door, &asker, kind, action, request).await {
         Ok((change, doubt)) => {
-            let done = make(&door, &asker, &change).await?;
+            let (maker, by, made) = (Arc::clone(&door), asker.by.clone(), change.clone());
+            let making = async move { maker.parts.manager.change(&by, &made).await };
+            let done = make(&door, making, |done| done.changed).await?;
             Ok(answer(&change, &done, doubt))
         }
         Err((item, problem)) => Err(refused(&door, &asker, action.word(), &item, problem).await),
@@ -88,15 +91,17 @@ async fn decide(
     Ok((change, doubt))
 }
 
-/// In a task of its own: a client that leaves must not end a change half-way through its commit.
-async fn make(door: &Arc<Door>, asker: &Asker, change: &Change) -> Result<Done, Problem> {
-    let (door_, by, change_) = (Arc::clone(door), asker.by.clone(), change.clone());
-    let making = tokio::spawn(async move { door_.parts.manager.change(&by, &change_).await });
-    let done = making
+/// Makes a change in a task of its own: a client that leaves must not end it half-way through its commit.
+pub(super) async fn make<T: Send + 'static>(
+    door: &Door,
+    making: impl Future<Output = Result<T, ManageError>> + Send + 'static,
+    changed: impl Fn(&T) -> bool,
+) -> Result<T, Problem> {
+    let done = tokio::spawn(making)
         .await
         .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR))?;
     let done = done?;
-    if done.changed {
+    if changed(&done) {
         // This instance need not wait for its own notification.
         door.parts.resolver.load().clear();
     }

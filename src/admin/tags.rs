@@ -3,11 +3,11 @@
 //! A definition opens what carries the tag, so nobody defines one that lets themselves in where they were not: that is the
 //! operator's to do.
 
-use super::grants::{facts, refused, reply};
+use super::grants::{facts, make, refused, reply};
 use super::{Asker, Door, rights};
 use crate::error::{Reason, Refusal};
 use crate::http::{Problem, json};
-use crate::manage::{Item, Kind, TagChange, TagDefinition, TagDone};
+use crate::manage::{Item, Kind, TagChange, TagDefinition};
 use crate::policy::TagDefinitions;
 use axum::Router;
 use axum::extract::{Request, State};
@@ -52,7 +52,9 @@ async fn change(
         Ok(change) => change,
         Err((item, problem)) => return Err(refused(&door, &asker, word, &item, problem).await),
     };
-    let done = make(&door, &asker, &change).await?;
+    let (maker, by, made) = (Arc::clone(&door), asker.by.clone(), change.clone());
+    let making = async move { maker.parts.manager.change_tag(&by, &made).await };
+    let done = make(&door, making, |done| done.changed).await?;
     let says = match (defines, done.changed) {
         (true, true) => "defined",
         (true, false) => "already defined so",
@@ -153,21 +155,6 @@ async fn may_define(door: &Door, asker: &Asker, change: &TagChange) -> Result<()
         true => Ok(()),
         false => refuse(format!("nobody opens tag {tag:?} to themselves")),
     }
-}
-
-/// In a task of its own: a client that leaves must not end a change half-way through its commit.
-async fn make(door: &Arc<Door>, asker: &Asker, change: &TagChange) -> Result<TagDone, Problem> {
-    let (door_, by, change_) = (Arc::clone(door), asker.by.clone(), change.clone());
-    let making = tokio::spawn(async move { door_.parts.manager.change_tag(&by, &change_).await });
-    let done = making
-        .await
-        .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR))?;
-    let done = done?;
-    if done.changed {
-        // This instance need not wait for its own notification.
-        door.parts.resolver.load().clear();
-    }
-    Ok(done)
 }
 
 async fn list(State(door): State<Arc<Door>>, request: Request) -> Result<Response, Problem> {

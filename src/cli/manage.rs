@@ -151,17 +151,26 @@ pub(super) fn operator() -> By {
     }
 }
 
-async fn apply(manager: &Manager, change: &Change, json: bool) -> Outcome {
-    let by = operator();
-    let changed = manager.change(&by, change).await;
+/// What came of a change, with its audit line written; `None` = it was refused, and that was said.
+pub(super) async fn made<T>(
+    manager: &Manager,
+    changed: Result<T, ManageError>,
+) -> Result<Option<T>, Failure> {
     manager.flush().await;
-    let done = match changed {
-        Ok(done) => done,
+    match changed {
+        Ok(done) => Ok(Some(done)),
         Err(error @ ManageError::Rejected(_)) => {
             progress(&format!("rowgate: refused: {:#}", told(error)));
-            return Ok(Exit::Findings);
+            Ok(None)
         }
-        Err(error) => return Err(failure(error)),
+        Err(error) => Err(failure(error)),
+    }
+}
+
+async fn apply(manager: &Manager, change: &Change, json: bool) -> Outcome {
+    let changed = manager.change(&operator(), change).await;
+    let Some(done) = made(manager, changed).await? else {
+        return Ok(Exit::Findings);
     };
     print(&match json {
         true => format!(

@@ -1,9 +1,9 @@
 //! `rowgate tags define`, `drop` and `show`: tags themselves.
 
-use super::manage::{failure, manager, operator, told};
+use super::manage::{failure, made, manager, operator};
 use super::serve::load;
 use super::{Exit, Outcome, args, print, progress};
-use crate::manage::{ManageError, TagChange, TagDefinition, TagDone};
+use crate::manage::{TagChange, TagDefinition, TagDone};
 use serde_json::json;
 use std::fmt::Write as _;
 
@@ -29,14 +29,8 @@ async fn change(config: &args::WithConfig, change: TagChange, json: bool) -> Out
     let config = load(config)?;
     let manager = manager(&config).await?;
     let changed = manager.change_tag(&operator(), &change).await;
-    manager.flush().await;
-    let done = match changed {
-        Ok(done) => done,
-        Err(error @ ManageError::Rejected(_)) => {
-            progress(&format!("rowgate: refused: {:#}", told(error)));
-            return Ok(Exit::Findings);
-        }
-        Err(error) => return Err(failure(error)),
+    let Some(done) = made(&manager, changed).await? else {
+        return Ok(Exit::Findings);
     };
     print(&match json {
         true => format!("{}\n", json!(done)),

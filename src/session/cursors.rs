@@ -87,16 +87,7 @@ impl Session {
         bound: &Decided,
         id: RequestId,
     ) -> Result<(), Stop> {
-        let known = self.known();
-        let now = match self.gateway.standing_of(&self.caller, text, known).await {
-            Ok((standing, by_token)) => {
-                if !by_token {
-                    self.know(&standing);
-                }
-                standing
-            }
-            Err(error) => return Err(self.refuse(text, id, &error, None).await.into()),
-        };
+        let now = self.standing_now(text, id).await?;
         if now.same_as(&bound.standing) {
             return Ok(());
         }
@@ -228,7 +219,17 @@ impl Session {
         let open = self
             .bind_fetch(&statement.text, cursor, fetch, name, None)
             .await?;
-        if let (Some(lease), false) = (&mut self.lease, fetch.only_move) {
+        self.run_simple(statement, &open, !fetch.only_move).await
+    }
+
+    /// Runs what FETCH, MOVE or EXECUTE made stand ready, by the simple protocol.
+    pub(super) async fn run_simple(
+        &mut self,
+        statement: &Statement,
+        open: &Open,
+        gives_rows: bool,
+    ) -> Result<(), Stop> {
+        if let (Some(lease), true) = (&mut self.lease, gives_rows) {
             let query = &open.decided.rewrite.query;
             lease.describe_portal(&mut self.script, &open.name, query)?;
         }
@@ -236,7 +237,7 @@ impl Session {
             kind: Kind::Other(statement.clone()),
             types: Arc::new([]),
         });
-        self.run_open(&prepared, &open, RequestId::next(), 0).await
+        self.run_open(&prepared, open, RequestId::next(), 0).await
     }
 
     /// The open cursor, or portal, of this name that rows can be fetched from.

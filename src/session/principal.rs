@@ -21,16 +21,7 @@ impl Session {
     pub(super) async fn show_principal(&mut self, text: &str, describe: bool) -> Result<(), Stop> {
         self.check_block_for(text).await?;
         let (id, started) = (RequestId::next(), Instant::now());
-        let known = self.known();
-        let standing = match self.gateway.standing_of(&self.caller, text, known).await {
-            Ok((standing, by_token)) => {
-                if !by_token {
-                    self.know(&standing);
-                }
-                standing
-            }
-            Err(error) => return Err(self.refuse(text, id, &error, None).await.into()),
-        };
+        let standing = self.standing_now(text, id).await?;
         let gate = self
             .gateway
             .record_shown(id, &self.facts, &self.caller, text, &standing);

@@ -162,6 +162,24 @@ impl Session {
         }
     }
 
+    /// The standing a text is to be judged in at this moment; what is refused is recorded here.
+    pub(super) async fn standing_now(
+        &mut self,
+        text: &str,
+        id: RequestId,
+    ) -> Result<Arc<Standing>, Stop> {
+        let known = self.known();
+        match self.gateway.standing_of(&self.caller, text, known).await {
+            Ok((standing, by_token)) => {
+                if !by_token {
+                    self.know(&standing);
+                }
+                Ok(standing)
+            }
+            Err(error) => Err(self.refuse(text, id, &error, None).await.into()),
+        }
+    }
+
     /// What is known of the session's own standing.
     pub(super) fn known(&self) -> Known<'_> {
         Known {

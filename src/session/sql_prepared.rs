@@ -82,15 +82,7 @@ impl Session {
         let open = self
             .bind_execute(text, name, arguments, portal, None)
             .await?;
-        if let Some(lease) = &mut self.lease {
-            let query = &open.decided.rewrite.query;
-            lease.describe_portal(&mut self.script, &open.name, query)?;
-        }
-        let prepared = Arc::new(Prepared {
-            kind: Kind::Other(statement.clone()),
-            types: Arc::new([]),
-        });
-        self.run_open(&prepared, &open, RequestId::next(), 0).await
+        self.run_simple(statement, &open, true).await
     }
 
     /// Makes EXECUTE stand ready on a portal of the database. `formats` are the client's own, whose Bind is answered.

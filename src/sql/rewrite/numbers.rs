@@ -177,9 +177,11 @@ pub(super) fn number(expr: &mut Expr) {
         Expr::Tuple(exprs) => exprs.iter_mut().for_each(number),
         Expr::Array(array) => array.elem.iter_mut().for_each(number),
         Expr::Case {
+            case_token: _,
+            end_token: _,
+            operand: _,
             conditions,
             else_result,
-            ..
         } => {
             for CaseWhen {
                 condition: _,
@@ -226,7 +228,12 @@ fn set_outputs(body: &mut SetExpr) {
             }
         }
         SetExpr::Query(query) => outputs(query),
-        SetExpr::SetOperation { left, right, .. } => {
+        SetExpr::SetOperation {
+            left,
+            right,
+            op: _,
+            set_quantifier: _,
+        } => {
             set_outputs(left);
             set_outputs(right);
         }
