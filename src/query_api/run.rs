@@ -310,7 +310,7 @@ async fn conclude(
             let sqlstate = Reason::TooLarge.sqlstate().to_owned();
             return tail(pipe, request.format, true, Some(sqlstate)).await;
         }
-        Some(Failure::Limit(refusal)) => Some(refusal.into()),
+        Some(Failure::Limit(refusal) | Failure::Changed(refusal)) => Some(refusal.into()),
         Some(Failure::Fault(fault)) => Some(Problem::from(fault)),
         Some(Failure::Upstream(error) | Failure::Setting(error)) => Some(upstream(error, place)),
     };

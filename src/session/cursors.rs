@@ -14,7 +14,7 @@ use crate::audit::RequestId;
 use crate::error::{Reason, Refusal};
 use crate::gateway::{Asked, Decided};
 use crate::sql::statement::{Fetch, Statement, StatementKind};
-use crate::upstream::{Binding, CursorCommand};
+use crate::upstream::{Binding, CursorCommand, Shape};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -172,10 +172,8 @@ impl Session {
             offset_chars: offset,
             decided: decided.clone(),
         };
-        let prepared = Arc::new(Prepared {
-            kind: Kind::Query(Box::new(query)),
-            types: Arc::clone(&types),
-        });
+        let kind = Kind::Query(Box::new(query));
+        let prepared = Arc::new(Prepared::new(kind, Arc::clone(&types)));
         let open = self.bind_held(String::new(), &holder, decided, &types, &binding, false)?;
         self.run_open(&prepared, &open, id, 0).await?;
         Ok(Some(placed))
@@ -233,10 +231,8 @@ impl Session {
             let query = &open.decided.rewrite.query;
             lease.describe_portal(&mut self.script, &open.name, query)?;
         }
-        let prepared = Arc::new(Prepared {
-            kind: Kind::Other(statement.clone()),
-            types: Arc::new([]),
-        });
+        let kind = Kind::Other(statement.clone());
+        let prepared = Arc::new(Prepared::new(kind, Arc::new([])));
         self.run_open(&prepared, open, RequestId::next(), 0).await
     }
 
@@ -297,7 +293,9 @@ impl Session {
         if let Some(lease) = &mut self.lease {
             let statement = lease.prepare_fetch(&mut self.script, &command(&from, fetch))?;
             let query = &from.decided.rewrite.query;
-            lease.describe_statement(&mut self.script, statement, query, 0, true)?;
+            // What a cursor of this name gives is the cursor's, which ends with its rights.
+            let shape = Some(Arc::new(Shape::new(&from.decided.standing)));
+            lease.describe_statement(&mut self.script, statement, query, 0, shape)?;
         }
         Ok(())
     }

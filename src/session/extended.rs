@@ -71,7 +71,7 @@ impl Session {
             lease.prepare(&mut self.script, &decided.rewrite.query, &types, keep)?;
         }
         self.script.local(PARSE_COMPLETE);
-        self.keep_statement(name, Prepared { kind, types });
+        self.keep_statement(name, Prepared::new(kind, types));
         Ok(())
     }
 
@@ -201,7 +201,7 @@ impl Session {
         }
         let open = match &prepared.kind {
             Kind::Query(query) => Some(self.bind_query(&prepared, query, &binding).await?),
-            Kind::Other(statement) => self.bind_other(statement, &binding).await?,
+            Kind::Other(statement) => self.bind_other(&prepared, statement, &binding).await?,
             Kind::Courtesy { .. } | Kind::Empty => None,
         };
         if open.is_none() {
@@ -240,6 +240,7 @@ impl Session {
             let told = Told::new("0A000", "the statement has changed");
             return Err(told.hint("Prepare it again.").into());
         }
+        self.compare_shape(prepared, &decided, prepared)?;
         let (name, _) = self.new_portal();
         self.bind_held(name, &query.holder, decided, types, binding, true)
     }
@@ -247,6 +248,7 @@ impl Session {
     /// Statements that need something of the database although they hold no query.
     async fn bind_other(
         &mut self,
+        prepared: &Prepared,
         statement: &Statement,
         binding: &Binding,
     ) -> Result<Option<Open>, Stop> {
@@ -260,7 +262,8 @@ impl Session {
             }
             StatementKind::Execute { name, arguments } => {
                 let (portal, _) = self.new_portal();
-                let open = self.bind_execute(text, name, arguments, portal, Some(formats));
+                let described = Some((formats.as_slice(), prepared));
+                let open = self.bind_execute(text, name, arguments, portal, described);
                 Ok(Some(open.await?))
             }
             _ => Ok(None),
@@ -277,17 +280,17 @@ impl Session {
         let prepared = self.statement(name)?;
         match &prepared.kind {
             Kind::Query(query) if !matches!(query.holder, Holder::Copy { .. }) => {
-                let columns = matches!(query.holder, Holder::Plain);
                 let said = query.said();
-                self.describe_query(&prepared, query, said, None, columns)
-                    .await
+                let outer = matches!(query.holder, Holder::Plain).then_some(&*prepared);
+                self.describe_query(&prepared, query, said, outer).await
             }
             Kind::Other(statement) => match &statement.kind {
                 StatementKind::Fetch { cursor, fetch } => {
                     self.describe_fetch(&statement.text, cursor, *fetch).await
                 }
                 StatementKind::Execute { name, .. } => {
-                    self.describe_execute(&statement.text, name).await
+                    self.describe_execute(&prepared, &statement.text, name)
+                        .await
                 }
                 _ => self.describe_without_parameters(&prepared),
             },
@@ -297,14 +300,14 @@ impl Session {
         }
     }
 
-    /// Describes a query, for whom `said` says; without the last `hidden` parameters, or all but the principal's.
+    /// Describes a query, for whom `said` says. What it gives is told as what `outer` gives, the statement itself or an
+    /// EXECUTE of it, which has no parameters.
     pub(super) async fn describe_query(
         &mut self,
         prepared: &Prepared,
         query: &Query,
         said: Said<'_>,
-        hidden: Option<usize>,
-        columns: bool,
+        outer: Option<&Prepared>,
     ) -> Result<(), Stop> {
         self.check_block()?;
         let types = &prepared.types;
@@ -318,8 +321,11 @@ impl Session {
             let settings = decided.standing.settings();
             lease.become_principal(script, settings, self.settings.sent())?;
             let statement = lease.prepare(script, query, types, true)?;
-            let hidden = hidden.unwrap_or_else(|| query.principal_parameters().len());
-            lease.describe_statement(script, statement, query, hidden, columns)?;
+            let hidden = outer
+                .unwrap_or(prepared)
+                .hides(prepared, query.principal_parameters().len());
+            let shape = outer.map(|outer| outer.describe(&decided.standing));
+            lease.describe_statement(script, statement, query, hidden, shape)?;
         }
         Ok(())
     }

@@ -5,11 +5,11 @@ use super::Session;
 use super::courtesy::Courtesy;
 use super::pipeline::Stop;
 use super::told::Told;
-use crate::gateway::{Decided, Said};
+use crate::gateway::{Decided, Said, Standing};
 use crate::sql::Wrapped;
 use crate::sql::statement::{CopyFormat, CopyOptions, CursorOptions, Inner, Statement};
-use crate::upstream::{Binding, StatementName};
-use std::sync::Arc;
+use crate::upstream::{Binding, Shape, StatementName};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A prepared statement of the client.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub(super) struct Prepared {
     pub(super) kind: Kind,
     /// The declared types of its parameters.
     pub(super) types: Arc<[u32]>,
+    /// What the client was told last that it gives.
+    described: Mutex<Option<Arc<Shape>>>,
 }
 
 #[derive(Debug)]
@@ -77,6 +79,44 @@ impl Holder {
 }
 
 impl Prepared {
+    pub(super) fn new(kind: Kind, types: Arc<[u32]>) -> Self {
+        Self {
+            kind,
+            types,
+            described: Mutex::default(),
+        }
+    }
+
+    /// The client is about to be told what it gives as decided in this standing.
+    pub(super) fn describe(&self, standing: &Arc<Standing>) -> Arc<Shape> {
+        let shape = Arc::new(Shape::new(standing));
+        *self.described() = Some(Arc::clone(&shape));
+        shape
+    }
+
+    /// What the client was told, if that may have changed in this standing.
+    fn in_doubt(&self, standing: &Standing) -> Option<Arc<Shape>> {
+        let described = self.described();
+        described
+            .as_ref()
+            .filter(|shape| shape.in_doubt(standing))
+            .cloned()
+    }
+
+    /// How many of a query's last parameters it does not tell: the principal's own, or all where this is an EXECUTE of it.
+    pub(super) fn hides(&self, query: &Prepared, principals: usize) -> usize {
+        match std::ptr::eq(self, query) {
+            true => principals,
+            false => usize::MAX,
+        }
+    }
+
+    fn described(&self) -> MutexGuard<'_, Option<Arc<Shape>>> {
+        self.described
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The statement as the client sent it.
     pub(super) fn text(&self) -> &str {
         match &self.kind {
@@ -206,6 +246,25 @@ impl Session {
             parameters,
             runs,
         })
+    }
+
+    /// Makes sure that a statement gives what the client was told it does, if its rights have changed since: nothing behind
+    /// this runs otherwise.
+    pub(super) fn compare_shape(
+        &mut self,
+        described: &Prepared,
+        decided: &Decided,
+        prepared: &Prepared,
+    ) -> Result<(), Stop> {
+        let (query, standing) = (&decided.rewrite.query, &decided.standing);
+        if let (Some(shape), Some(lease)) = (described.in_doubt(standing), &mut self.lease) {
+            let script = &mut self.script;
+            lease.become_principal(script, standing.settings(), self.settings.sent())?;
+            let statement = lease.prepare(script, query, &prepared.types, true)?;
+            let hidden = described.hides(prepared, query.principal_parameters().len());
+            lease.compare_statement(script, statement, &shape, standing, hidden)?;
+        }
+        Ok(())
     }
 
     fn bind_open(

@@ -66,7 +66,7 @@ impl Session {
             offset_chars: None,
             decided,
         }));
-        self.keep_statement(name.to_owned(), Prepared { kind, types });
+        self.keep_statement(name.to_owned(), Prepared::new(kind, types));
         self.complete_locally("PREPARE", request)?;
         Ok(placed)
     }
@@ -85,14 +85,15 @@ impl Session {
         self.run_simple(statement, &open, true).await
     }
 
-    /// Makes EXECUTE stand ready on a portal of the database. `formats` are the client's own, whose Bind is answered.
+    /// Makes EXECUTE stand ready on a portal of the database. With the client's own formats and prepared EXECUTE its Bind
+    /// is answered.
     pub(super) async fn bind_execute(
         &mut self,
         text: &str,
         name: &str,
         arguments: &[Argument],
         portal: String,
-        formats: Option<&[i16]>,
+        described: Option<(&[i16], &Prepared)>,
     ) -> Result<Open, Stop> {
         self.check_block_for(text).await?;
         let prepared = self.named_query(text, name).await?;
@@ -112,6 +113,10 @@ impl Session {
             .await
             .map_err(|stop| moved(stop, None))?;
         let expected = decided.rewrite.query.parameters();
+        if let Some((_, outer)) = described {
+            self.compare_shape(outer, &decided, &prepared)?;
+        }
+        let formats = described.map(|(formats, _)| formats);
         let binding = match binding(name, arguments, usize::from(expected), &prepared.types) {
             Ok(binding) => Binding {
                 result_formats: formats.unwrap_or_default().to_vec(),
@@ -124,7 +129,12 @@ impl Session {
     }
 
     /// Describes a prepared EXECUTE.
-    pub(super) async fn describe_execute(&mut self, text: &str, name: &str) -> Result<(), Stop> {
+    pub(super) async fn describe_execute(
+        &mut self,
+        outer: &Prepared,
+        text: &str,
+        name: &str,
+    ) -> Result<(), Stop> {
         let prepared = self.named_query(text, name).await?;
         let Kind::Query(query) = &prepared.kind else {
             return Err(Told::new("XX000", "a statement in the wrong place").into());
@@ -133,7 +143,7 @@ impl Session {
             statement: text,
             query: &query.statement,
         };
-        self.describe_query(&prepared, query, said, Some(usize::MAX), true)
+        self.describe_query(&prepared, query, said, Some(outer))
             .await
     }
 

@@ -138,7 +138,7 @@ impl Told {
                 .hint(
                     "The setting is back at its default; name a time zone such as Europe/Berlin.",
                 ),
-            Failure::Limit(refusal) => Self::refused(&refusal),
+            Failure::Limit(refusal) | Failure::Changed(refusal) => Self::refused(&refusal),
             Failure::Fault(fault) => Self::of(&Error::Failed(fault), request_id),
         }
     }

@@ -359,7 +359,7 @@ impl Connection {
     ) -> Result<(), Fault> {
         put(frontend::describe(b'P', portal, &mut self.outbound))?;
         let origins = Arc::clone(query.origins());
-        script.steps.push_back(Step::Describe(origins));
+        script.steps.push_back(Step::Describe(origins, None));
         self.dirty = true;
         Ok(())
     }

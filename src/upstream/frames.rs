@@ -1,6 +1,7 @@
 //! Looking at the database's frames: which step each belongs to, and whether it passes.
 
 use super::connection::READ_BYTES;
+use super::description::{Shape, changed, tell, types};
 use super::errors::UpstreamError;
 use super::relay::{Downstream, Failure, OUT_BYTES_HIGH, Relay, Taken};
 use super::script::Step;
@@ -178,17 +179,17 @@ impl<D: Downstream> Relay<'_, '_, D> {
             (
                 Step::DescribeStatement {
                     hidden,
-                    columns,
                     origins,
+                    shape,
                 },
                 b't',
             ) => {
-                self.take_parameters(hidden, total);
-                self.script.steps.push_front(match columns {
-                    true => Step::Describe(origins),
-                    false => Step::DescribeNothing,
-                });
+                self.take_parameters(hidden, shape.as_deref(), total);
+                let nothing = shape.is_none().then_some(Step::DescribeNothing);
+                let next = nothing.unwrap_or(Step::Describe(origins, shape));
+                self.script.steps.push_front(next);
             }
+            (step @ Step::Compare { .. }, b't' | b'T' | b'n') => self.compare(step, tag, total),
             (Step::DescribeNothing, b'T' | b'n') => {
                 self.connection.inbound.advance(total);
                 self.script.steps.push_front(Step::Local(NO_DATA));
@@ -198,8 +199,9 @@ impl<D: Downstream> Relay<'_, '_, D> {
                 self.forward(total);
                 self.script.steps.push_front(step);
             }
-            (Step::Describe(_), b'n') => self.forward(total),
-            (Step::Describe(origins), b'T') => return self.take_description(&origins, total),
+            (Step::Describe(origins, shape), b'T' | b'n') => {
+                return self.take_description(tag, &origins, shape.as_deref(), total);
+            }
             (Step::Rows { request }, b'C' | b's' | b'I') => {
                 if let Some(request) = self.script.requests.get_mut(request) {
                     request.complete = !self.mute;
@@ -224,11 +226,20 @@ impl<D: Downstream> Relay<'_, '_, D> {
         None
     }
 
-    /// RowDescription, with the origins that may be told.
-    fn take_description(&mut self, origins: &Origins, total: usize) -> Option<Taken> {
-        let frame = self.connection.inbound.get_mut(..total);
-        if frame.and_then(|frame| tell(frame, origins)).is_none() {
+    /// RowDescription, with the origins that may be told, or NoData.
+    fn take_description(
+        &mut self,
+        tag: u8,
+        origins: &Origins,
+        shape: Option<&Shape>,
+        total: usize,
+    ) -> Option<Taken> {
+        let frame = self.connection.inbound.get_mut(..total).unwrap_or_default();
+        if tag == b'T' && tell(frame, origins).is_none() {
             return Some(lost("a description that cannot be read"));
+        }
+        if let Some(shape) = shape.filter(|_| !self.mute) {
+            shape.tell(frame);
         }
         self.forward(total);
         None
@@ -242,23 +253,48 @@ impl<D: Downstream> Relay<'_, '_, D> {
         }
     }
 
-    /// ParameterDescription without the last `hidden` types.
-    fn take_parameters(&mut self, hidden: usize, total: usize) {
-        if hidden == 0 {
-            return self.forward(total);
+    /// A description of our own asking, for what the client was told before.
+    fn compare(&mut self, step: Step, tag: u8, total: usize) {
+        let frame = self.connection.inbound.split_to(total);
+        let Step::Compare {
+            shape,
+            standing,
+            hidden,
+        } = &step
+        else {
+            return;
+        };
+        let same = match tag {
+            // Other parameters were found already, and columns alone do not make it the same.
+            _ if self.mute => true,
+            b't' => shape.has_parameters(&frame, *hidden),
+            _ => shape.has_columns(&frame, standing),
+        };
+        if tag == b't' {
+            self.script.steps.push_front(step);
         }
+        if !same {
+            self.stop(Failure::Changed(changed()));
+        }
+    }
+
+    /// ParameterDescription without the last `hidden` types.
+    fn take_parameters(&mut self, hidden: usize, shape: Option<&Shape>, total: usize) {
         let frame = self.connection.inbound.split_to(total);
         if self.mute {
             return;
         }
-        let types = frame.get(7..).unwrap_or_default();
-        let kept = (types.len() / 4).saturating_sub(hidden);
+        if let Some(shape) = shape {
+            shape.tell_parameters(&frame, hidden);
+        }
+        let types = types(&frame, hidden);
         let out = self.downstream.out();
         out.extend_from_slice(b"t");
-        let length = i32::try_from(6 + 4 * kept).unwrap_or(6);
+        let length = i32::try_from(6 + types.len()).unwrap_or(6);
         out.extend_from_slice(&length.to_be_bytes());
-        out.extend_from_slice(&u16::try_from(kept).unwrap_or(0).to_be_bytes());
-        out.extend_from_slice(types.get(..4 * kept).unwrap_or_default());
+        let count = u16::try_from(types.len() / 4).unwrap_or(0);
+        out.extend_from_slice(&count.to_be_bytes());
+        out.extend_from_slice(types);
     }
 
     /// The database skips to Sync: so does the script.
@@ -314,7 +350,8 @@ impl<D: Downstream> Relay<'_, '_, D> {
                 | Step::Bind { .. }
                 | Step::DescribeStatement { .. }
                 | Step::DescribeNothing
-                | Step::Describe(_)
+                | Step::Describe(..)
+                | Step::Compare { .. }
                 | Step::Rows { .. }
                 | Step::Principal
                 | Step::Setting => {}
@@ -322,25 +359,6 @@ impl<D: Downstream> Relay<'_, '_, D> {
         }
         None
     }
-}
-
-/// Puts what may be told of each column's origin into a RowDescription, in place: the table and column that PostgreSQL
-/// names are a view's that the caller knows nothing of. `None` = it is not one.
-fn tell(frame: &mut [u8], origins: &Origins) -> Option<()> {
-    let (head, mut rest) = frame.split_at_mut_checked(7)?;
-    let columns = u16::from_be_bytes(head.get(5..7)?.try_into().ok()?);
-    for _ in 0..columns {
-        let name = rest.iter().position(|byte| *byte == 0)?;
-        // Table, column, type, its length, its modifier, format: 18 bytes behind the name (manual, section 55.7).
-        let (field, behind) = rest.get_mut(name + 1..)?.split_at_mut_checked(18)?;
-        let table = u32::from_be_bytes(field.get(..4)?.try_into().ok()?);
-        let column = i16::from_be_bytes(field.get(4..6)?.try_into().ok()?);
-        let (table, column) = origins.told((table, column));
-        field.get_mut(..4)?.copy_from_slice(&table.to_be_bytes());
-        field.get_mut(4..6)?.copy_from_slice(&column.to_be_bytes());
-        rest = behind;
-    }
-    rest.is_empty().then_some(())
 }
 
 fn internal(error: &UpstreamError) -> Failure {
@@ -367,44 +385,4 @@ pub(super) fn header(buffer: &[u8]) -> Option<(u8, Option<usize>)> {
         .ok()
         .filter(|length| *length >= 4);
     Some((*tag, length.map(|length| length + 1)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::tell;
-    use crate::policy::Origins;
-
-    fn description(columns: &[(&str, u32, i16)]) -> Vec<u8> {
-        let mut body = Vec::from(u16::try_from(columns.len()).unwrap().to_be_bytes());
-        for (name, table, column) in columns {
-            body.extend_from_slice(name.as_bytes());
-            body.push(0);
-            body.extend_from_slice(&table.to_be_bytes());
-            body.extend_from_slice(&column.to_be_bytes());
-            body.extend_from_slice(&[0, 0, 0, 20, 0, 8, 255, 255, 255, 255, 0, 1]);
-        }
-        let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
-        [&b"T"[..], &length, &body].concat()
-    }
-
-    #[test]
-    fn a_column_comes_from_the_granted_table_or_from_nowhere() {
-        let origins: Origins = [((900, 2), (100, 7))].into_iter().collect();
-        let mut frame = description(&[("a", 900, 2), ("", 900, 3), ("b", 1259, 2), ("c", 0, 0)]);
-        assert_eq!(tell(&mut frame, &origins), Some(()));
-        let told = description(&[("a", 100, 7), ("", 0, 0), ("b", 0, 0), ("c", 0, 0)]);
-        assert_eq!(frame, told);
-        assert_eq!(tell(&mut description(&[]), &origins), Some(()));
-    }
-
-    #[test]
-    fn what_is_no_description_is_not_passed_on() {
-        let whole = description(&[("a", 900, 2), ("b", 900, 3)]);
-        for length in 0..whole.len() {
-            let mut cut = whole[..length].to_vec();
-            assert_eq!(tell(&mut cut, &Origins::default()), None, "{length}");
-        }
-        let mut longer = [whole, vec![0]].concat();
-        assert_eq!(tell(&mut longer, &Origins::default()), None);
-    }
 }

@@ -72,6 +72,8 @@ pub enum Failure {
     Setting(UpstreamError),
     /// A limit.
     Limit(Refusal),
+    /// A prepared statement does not give any more what the client was told.
+    Changed(Refusal),
     /// Ours.
     Fault(Fault),
 }

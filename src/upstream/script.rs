@@ -1,7 +1,8 @@
 //! What is expected back from the database for what was sent, in order, and what to do with each answer.
 
 use super::command::Setting;
-use crate::policy::Origins;
+use super::description::Shape;
+use crate::policy::{Origins, Standing};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -29,17 +30,24 @@ pub(super) enum Step {
     OwnParse { principal: bool },
     /// BindComplete, passed on or swallowed.
     Bind { forward: bool },
-    /// ParameterDescription (without the last `hidden` ones) and RowDescription or NoData; without `columns` always
+    /// ParameterDescription (without the last `hidden` ones) and RowDescription or NoData; without a `shape` always
     /// NoData.
     DescribeStatement {
         hidden: usize,
-        columns: bool,
         origins: Arc<Origins>,
+        shape: Option<Arc<Shape>>,
     },
     /// RowDescription or NoData, told as NoData.
     DescribeNothing,
-    /// RowDescription, where a column's table is told as these say, or NoData.
-    Describe(Arc<Origins>),
+    /// RowDescription, where a column's table is told as these say, or NoData; what the client reads is kept.
+    Describe(Arc<Origins>, Option<Arc<Shape>>),
+    /// ParameterDescription and RowDescription or NoData, swallowed: what the statement gives in this standing has to be
+    /// what the client was told.
+    Compare {
+        shape: Arc<Shape>,
+        standing: Arc<Standing>,
+        hidden: usize,
+    },
     /// Everything Execute yields, passed on; counted for the request at this index.
     Rows { request: usize },
     /// The principal's settings: everything swallowed; an error is our fault.

@@ -2,10 +2,12 @@
 
 use super::command::CursorCommand;
 use super::connection::{Connection, StatementName};
+use super::description::Shape;
 use super::encode::{framed, statement_name};
 use super::encode::{put, put_formats};
 use super::script::{Script, Step};
 use crate::error::Fault;
+use crate::policy::Standing;
 use crate::sql::{VerifiedQuery, Wrapped};
 use bytes::BufMut;
 use postgres_protocol::message::frontend;
@@ -77,8 +79,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Asks what a statement over `query` gives, and what it takes but for the last `hidden` parameters. `columns` =
-    /// whether what it gives is told; else the client reads that it gives nothing.
+    /// Asks what a statement over `query` gives, and what it takes but for the last `hidden` parameters. What it
+    /// gives is told and kept in `shape`; without one the client reads that it gives nothing.
     ///
     /// # Errors
     /// As [`Connection::prepare_wrapped`].
@@ -88,7 +90,7 @@ impl Connection {
         statement: StatementName,
         query: &VerifiedQuery,
         hidden: usize,
-        columns: bool,
+        shape: Option<Arc<Shape>>,
     ) -> Result<(), Fault> {
         put(frontend::describe(
             b'S',
@@ -97,8 +99,32 @@ impl Connection {
         ))?;
         script.steps.push_back(Step::DescribeStatement {
             hidden,
-            columns,
             origins: Arc::clone(query.origins()),
+            shape,
+        });
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Asks whether a statement, as decided in this standing, still takes (but for the last `hidden` parameters) and gives
+    /// what the client was told.
+    ///
+    /// # Errors
+    /// As [`Connection::prepare_wrapped`].
+    pub fn compare_statement(
+        &mut self,
+        script: &mut Script,
+        statement: StatementName,
+        shape: &Arc<Shape>,
+        standing: &Arc<Standing>,
+        hidden: usize,
+    ) -> Result<(), Fault> {
+        let name = statement_name(statement.0);
+        put(frontend::describe(b'S', &name, &mut self.outbound))?;
+        script.steps.push_back(Step::Compare {
+            shape: Arc::clone(shape),
+            standing: Arc::clone(standing),
+            hidden,
         });
         self.dirty = true;
         Ok(())

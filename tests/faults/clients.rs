@@ -22,11 +22,14 @@ pub fn tokens(site: &Site, require_tls: bool) {
 }
 
 pub fn token(subject: &str) -> String {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_secs();
-    let claims = json!({"sub": subject, "aud": "rowgate", "iat": now, "exp": now + 600});
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    token_until(subject, now.as_secs() + 600)
+}
+
+/// A token that ends at this second since 1970.
+pub fn token_until(subject: &str, ends: u64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let claims = json!({"sub": subject, "aud": "rowgate", "iat": now.as_secs(), "exp": ends});
     let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
     jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap()
 }

@@ -30,6 +30,7 @@ mod wire;
 mod audit;
 mod cancel;
 mod clients;
+mod held;
 mod posture;
 mod program;
 mod reload;

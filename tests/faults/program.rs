@@ -116,6 +116,14 @@ impl Site {
         rows.iter().map(|row| row.get(0)).collect()
     }
 
+    /// How many backends of the gate's run a statement that starts with this.
+    pub fn running(&self, word: &str) -> i64 {
+        self.one(&format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'rowgate' \
+             AND state = 'active' AND query LIKE '{word}%'"
+        ))
+    }
+
     pub fn serve(&self) -> Served {
         Served::start(&self.file).unwrap_or_else(|(code, log)| panic!("ended with {code:?}: {log}"))
     }
