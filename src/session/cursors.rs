@@ -31,11 +31,11 @@ impl Session {
         rows_max: i32,
     ) -> Result<(), Stop> {
         let text = prepared.text();
-        self.check_block_for(text).await?;
+        self.check_block()?;
         let started = Instant::now();
         self.check_standing(text, &open.decided, id).await?;
         if let Runs::Declare(declares) = &open.runs {
-            self.check_declare(text, &declares.name).await?;
+            self.check_declare(&declares.name)?;
         }
         if self.lease.is_none() {
             return Err(Told::new("34000", "the portal is gone").into());
@@ -101,7 +101,7 @@ impl Session {
     }
 
     /// A cursor of this name may be declared now.
-    async fn check_declare(&mut self, text: &str, name: &str) -> Result<(), Stop> {
+    fn check_declare(&self, name: &str) -> Result<(), Stop> {
         let told = if !self.block.open() {
             let message = "DECLARE CURSOR can only be used in transaction blocks";
             Told::new("25P01", message).hint("Send BEGIN first.")
@@ -113,7 +113,7 @@ impl Session {
                 Err(told) => told,
             }
         };
-        Err(self.stop_recorded(text, told).await)
+        Err(told.into())
     }
 
     /// DECLARE and COPY by the simple protocol.
@@ -128,8 +128,8 @@ impl Session {
                 options,
                 query,
             } => {
-                self.check_block_for(text).await?;
-                self.check_declare(text, name).await?;
+                self.check_block()?;
+                self.check_declare(name)?;
                 let holder = Holder::Cursor {
                     name: name.clone(),
                     options: *options,
@@ -138,7 +138,7 @@ impl Session {
                 (holder, query, Asked::Simple)
             }
             StatementKind::Copy { options, query } => {
-                self.check_block_for(text).await?;
+                self.check_block()?;
                 let holder = Holder::Copy {
                     options: options.clone(),
                     query: query.text.clone(),
@@ -237,8 +237,8 @@ impl Session {
     }
 
     /// The open cursor, or portal, of this name that rows can be fetched from.
-    async fn cursor(&mut self, text: &str, name: &str) -> Result<(Open, bool), Stop> {
-        self.check_block_for(text).await?;
+    fn cursor(&self, name: &str) -> Result<(Open, bool), Stop> {
+        self.check_block()?;
         let open = self
             .portals
             .get(name)
@@ -248,7 +248,7 @@ impl Session {
         {
             return Ok((open.clone(), binary));
         }
-        Err(self.stop_recorded(text, no_cursor(name)).await)
+        Err(no_cursor(name).into())
     }
 
     /// Makes FETCH or MOVE stand ready on a portal of the database. `formats` are the client's own, whose Bind is answered;
@@ -261,7 +261,7 @@ impl Session {
         portal: String,
         formats: Option<&[i16]>,
     ) -> Result<Open, Stop> {
-        let (from, binary) = self.cursor(text, cursor).await?;
+        let (from, binary) = self.cursor(cursor)?;
         self.check_standing(text, &from.decided, RequestId::next())
             .await?;
         let own = if binary { BINARY } else { &[] };
@@ -283,13 +283,8 @@ impl Session {
     }
 
     /// Describes a prepared FETCH.
-    pub(super) async fn describe_fetch(
-        &mut self,
-        text: &str,
-        cursor: &str,
-        fetch: Fetch,
-    ) -> Result<(), Stop> {
-        let (from, _) = self.cursor(text, cursor).await?;
+    pub(super) fn describe_fetch(&mut self, cursor: &str, fetch: Fetch) -> Result<(), Stop> {
+        let (from, _) = self.cursor(cursor)?;
         if let Some(lease) = &mut self.lease {
             let statement = lease.prepare_fetch(&mut self.script, &command(&from, fetch))?;
             let query = &from.decided.rewrite.query;

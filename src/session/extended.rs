@@ -3,11 +3,12 @@
 //! Names of the client never reach the database: statements are those of the connection's cache, portals
 //! get a number. A statement lives as long as the session, a portal as long as the transaction.
 
-use super::answer::{Answer, BIND_COMPLETE, CLOSE_COMPLETE, EMPTY_QUERY, NO_DATA, PARSE_COMPLETE};
+use super::answer::{Answer, BIND_COMPLETE, CLOSE_COMPLETE, NO_DATA, PARSE_COMPLETE};
 use super::message::{Bind, Parse};
 use super::parameter_types::PARAMETER_TYPES;
 use super::pipeline::Stop;
 use super::prepared::{Holder, Kind, Open, Portal, Prepared, Query, place};
+use super::recorded::Of;
 use super::told::Told;
 use super::{Ended, Session, courtesy, local};
 use crate::audit::RequestId;
@@ -21,16 +22,17 @@ use std::sync::Arc;
 impl Session {
     /// Parse.
     pub(super) async fn parse(&mut self, parse: Parse) -> Result<(), Ended> {
-        let result = self.try_parse(parse).await;
-        self.conclude(result).await
+        let Parse { name, text, types } = parse;
+        let result = self.try_parse(name, &text, types).await;
+        self.conclude(result, Of::Text(&text)).await
     }
 
-    async fn try_parse(&mut self, parse: Parse) -> Result<(), Stop> {
-        let Parse {
-            name,
-            text,
-            mut types,
-        } = parse;
+    async fn try_parse(
+        &mut self,
+        name: String,
+        text: &str,
+        mut types: Vec<u32>,
+    ) -> Result<(), Stop> {
         while types.last() == Some(&0) {
             types.pop();
         }
@@ -40,18 +42,18 @@ impl Session {
             let message = format!("prepared statement \"{name}\" already exists");
             return Err(Told::new("42P05", message).into());
         }
-        let statement = match self.one_statement(&text) {
+        let statement = match self.one_statement(text) {
             Ok(statement) => statement,
             Err(refusal) => {
                 let error = refusal.into();
                 return Err(self
-                    .refuse(&text, RequestId::next(), &error, None)
+                    .refuse(text, RequestId::next(), &error, None)
                     .await
                     .into());
             }
         };
         let kind = match statement {
-            None => Kind::Empty,
+            None => Kind::Empty(text.to_owned()),
             Some(statement) => self.prepare_statement(statement, &types).await?,
         };
         self.room_for_statement()?;
@@ -140,7 +142,7 @@ impl Session {
         types: &[u32],
     ) -> Result<Kind, Stop> {
         let id = RequestId::next();
-        self.check_block_for(&statement).await?;
+        self.check_block()?;
         if let Some(oid) = types.iter().find(|oid| !PARAMETER_TYPES.contains(oid)) {
             let refusal = Refusal::new(
                 Reason::ParameterNotAllowed,
@@ -171,17 +173,22 @@ impl Session {
 
     /// Bind.
     pub(super) async fn bind(&mut self, bind: Bind) -> Result<(), Ended> {
-        let result = self.try_bind(bind).await;
-        self.conclude(result).await
-    }
-
-    async fn try_bind(&mut self, bind: Bind) -> Result<(), Stop> {
         let Bind {
             portal,
             statement,
             binding,
         } = bind;
-        let prepared = self.statement(&statement)?;
+        let result = self.try_bind(portal, &statement, &binding).await;
+        self.conclude(result, Of::Statement(&statement)).await
+    }
+
+    async fn try_bind(
+        &mut self,
+        portal: String,
+        statement: &str,
+        binding: &Binding,
+    ) -> Result<(), Stop> {
+        let prepared = self.statement(statement)?;
         if portal.is_empty() {
             self.drop_portal("")?;
         } else if self.portals.contains_key(&portal) {
@@ -190,7 +197,7 @@ impl Session {
         self.room_for_portal()?;
         let expected = match &prepared.kind {
             Kind::Query(query) => query.decided.rewrite.query.parameters(),
-            Kind::Courtesy { .. } | Kind::Empty | Kind::Other(_) => 0,
+            Kind::Courtesy { .. } | Kind::Empty(_) | Kind::Other(_) => 0,
         };
         if binding.parameter_count != expected {
             let message = format!(
@@ -200,9 +207,9 @@ impl Session {
             return Err(Told::new("08P01", message).into());
         }
         let open = match &prepared.kind {
-            Kind::Query(query) => Some(self.bind_query(&prepared, query, &binding).await?),
-            Kind::Other(statement) => self.bind_other(&prepared, statement, &binding).await?,
-            Kind::Courtesy { .. } | Kind::Empty => None,
+            Kind::Query(query) => Some(self.bind_query(&prepared, query, binding).await?),
+            Kind::Other(statement) => self.bind_other(&prepared, statement, binding).await?,
+            Kind::Courtesy { .. } | Kind::Empty(_) => None,
         };
         if open.is_none() {
             self.script.local(BIND_COMPLETE);
@@ -226,7 +233,7 @@ impl Session {
         binding: &Binding,
     ) -> Result<Open, Stop> {
         let (said, types) = (query.said(), &prepared.types);
-        self.check_block_for(said.statement).await?;
+        self.check_block()?;
         let asked = Asked::Prepared {
             types,
             before: Some(&query.decided),
@@ -273,7 +280,7 @@ impl Session {
     /// Describe of a statement.
     pub(super) async fn describe_statement(&mut self, name: &str) -> Result<(), Ended> {
         let result = self.try_describe_statement(name).await;
-        self.conclude(result).await
+        self.conclude(result, Of::Statement(name)).await
     }
 
     async fn try_describe_statement(&mut self, name: &str) -> Result<(), Stop> {
@@ -285,16 +292,14 @@ impl Session {
                 self.describe_query(&prepared, query, said, outer).await
             }
             Kind::Other(statement) => match &statement.kind {
-                StatementKind::Fetch { cursor, fetch } => {
-                    self.describe_fetch(&statement.text, cursor, *fetch).await
-                }
+                StatementKind::Fetch { cursor, fetch } => self.describe_fetch(cursor, *fetch),
                 StatementKind::Execute { name, .. } => {
                     self.describe_execute(&prepared, &statement.text, name)
                         .await
                 }
                 _ => self.describe_without_parameters(&prepared),
             },
-            Kind::Query(_) | Kind::Courtesy { .. } | Kind::Empty => {
+            Kind::Query(_) | Kind::Courtesy { .. } | Kind::Empty(_) => {
                 self.describe_without_parameters(&prepared)
             }
         }
@@ -343,7 +348,7 @@ impl Session {
             Kind::Courtesy { courtesy, .. } => {
                 Some(courtesy.columns.iter().map(|c| (*c).to_owned()).collect())
             }
-            Kind::Empty | Kind::Query(_) => None,
+            Kind::Empty(_) | Kind::Query(_) => None,
         };
         self.script.local(match columns {
             None => NO_DATA,
@@ -357,7 +362,7 @@ impl Session {
     /// Describe of a portal.
     pub(super) async fn describe_portal(&mut self, name: &str) -> Result<(), Ended> {
         let result = self.try_describe_portal(name);
-        self.conclude(result).await
+        self.conclude(result, Of::Portal(name)).await
     }
 
     fn try_describe_portal(&mut self, name: &str) -> Result<(), Stop> {
@@ -378,7 +383,7 @@ impl Session {
     /// Execute.
     pub(super) async fn execute(&mut self, portal: &str, rows_max: i32) -> Result<(), Ended> {
         let result = self.try_execute(portal, rows_max).await;
-        self.conclude(result).await
+        self.conclude(result, Of::Portal(portal)).await
     }
 
     async fn try_execute(&mut self, name: &str, rows_max: i32) -> Result<(), Stop> {
@@ -389,8 +394,8 @@ impl Session {
             return self.run_open(&prepared, &open, id, rows_max).await;
         }
         match &prepared.kind {
-            Kind::Empty => {
-                self.script.local(EMPTY_QUERY);
+            Kind::Empty(text) => {
+                self.empty_query(text);
                 Ok(())
             }
             Kind::Courtesy { text, courtesy } => self.courtesy(text, courtesy, false).await,
@@ -409,14 +414,14 @@ impl Session {
     pub(super) async fn close_statement(&mut self, name: &str) -> Result<(), Ended> {
         self.statements.remove(name);
         self.script.local(CLOSE_COMPLETE);
-        self.conclude(Ok(())).await
+        self.conclude(Ok(()), Of::Statement(name)).await
     }
 
     /// Close of a portal; closing what is not there is no error.
     pub(super) async fn close_portal(&mut self, name: &str) -> Result<(), Ended> {
         let result = self.drop_portal(name);
         self.script.local(CLOSE_COMPLETE);
-        self.conclude(result).await
+        self.conclude(result, Of::Portal(name)).await
     }
 
     pub(super) fn drop_portal(&mut self, name: &str) -> Result<(), Stop> {
@@ -433,14 +438,18 @@ impl Session {
     /// Where in what the client sent stands what the database points at in the final text.
     pub(super) fn place(&self, told: &Told) -> Option<u32> {
         let (position, sent) = (told.final_position?, told.final_text.as_ref()?);
+        let query = self.prepared_as(sent)?;
+        let at = sql::position_in(query.said().query, sent, position)?;
+        Some(at + query.offset_chars?)
+    }
+
+    /// The prepared query of which this is the final text.
+    pub(super) fn prepared_as(&self, sent: &Arc<str>) -> Option<&Query> {
         let portals = self.portals.values().map(|portal| &portal.prepared);
         let mut all = self.statements.values().chain(portals);
         all.find_map(|prepared| match &prepared.kind {
-            Kind::Query(query) if query.decided.rewrite.query.text() == sent => {
-                let at = sql::position_in(query.said().query, sent, position)?;
-                Some(at + query.offset_chars?)
-            }
-            Kind::Query(_) | Kind::Courtesy { .. } | Kind::Empty | Kind::Other(_) => None,
+            Kind::Query(query) if query.decided.rewrite.query.text() == sent => Some(&**query),
+            Kind::Query(_) | Kind::Courtesy { .. } | Kind::Empty(_) | Kind::Other(_) => None,
         })
     }
 

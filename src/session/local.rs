@@ -27,20 +27,6 @@ pub(super) fn columns(kind: &StatementKind, settings: &super::Settings) -> Optio
     }
 }
 
-/// Whether it goes to the database as a transaction command.
-fn is_transaction(kind: &StatementKind) -> bool {
-    matches!(
-        kind,
-        StatementKind::Begin { .. }
-            | StatementKind::Commit { .. }
-            | StatementKind::Rollback { .. }
-            | StatementKind::Savepoint(_)
-            | StatementKind::Release(_)
-            | StatementKind::RollbackTo(_)
-            | StatementKind::SetTransaction { .. }
-    )
-}
-
 impl Session {
     /// Answers a statement that is not a query; where the query stands that it holds, if it holds one.
     /// `describe` = the simple protocol, where RowDescription comes with the answer.
@@ -74,42 +60,14 @@ impl Session {
                 .await
                 .into());
         }
-        if !is_transaction(kind) {
-            // Recorded once it is known whether it is refused: what it did waits for its line.
-            return match self.local_statement(kind, describe) {
-                Ok(tag) => {
-                    let request = self.open_request(id, Instant::now(), text, None, &[]);
-                    self.complete_locally(tag, request)
-                }
-                Err(Stop::Told(told)) => Err(self.stop_recorded(text, *told).await),
-                Err(ended) => Err(ended),
-            };
+        // Its line is written once it is known whether it is refused: what it did waits for that.
+        if let Some(transaction) = self.as_transaction(kind) {
+            return self.transaction(text, transaction).await;
         }
-        let before = self.open.len();
+        let tag = self.local_statement(kind, describe)?;
         let request = self.open_request(id, Instant::now(), text, None, &[]);
-        let wrong = || Err(Told::new("XX000", "a statement in the wrong place").into());
-        let result = self.transaction(kind, request).await.unwrap_or_else(wrong);
-        if let Err(Stop::Told(told)) = result {
-            // It is refused after all: one line, and that one says so. Running what came before may
-            // have closed the request already.
-            if self.open.len() > before && self.script.take_back_request(request) {
-                self.open.truncate(before);
-                self.gates.pop();
-            }
-            let standing = self.standing.clone();
-            self.gateway
-                .record_refused(
-                    id,
-                    &self.facts,
-                    &self.caller,
-                    text,
-                    standing.as_ref(),
-                    told.slug,
-                )
-                .await;
-            return Err(Stop::Told(told));
-        }
-        result
+        self.complete_locally(tag, request);
+        Ok(())
     }
 
     /// Answers a query clients' libraries send on their own.
@@ -119,7 +77,7 @@ impl Session {
         courtesy: &'static Courtesy,
         describe: bool,
     ) -> Result<(), Stop> {
-        self.check_block_for(text).await?;
+        self.check_block()?;
         let request = self.open_request(RequestId::next(), Instant::now(), text, None, &[]);
         let values: Vec<String> = courtesy.values.iter().map(|v| (*v).to_owned()).collect();
         self.script.local(Answer::bytes(|answer| {
@@ -128,7 +86,8 @@ impl Session {
             }
             answer.row(&values);
         }));
-        self.complete_locally("SELECT 1", request)
+        self.complete_locally("SELECT 1", request);
+        Ok(())
     }
 
     fn local_statement(

@@ -16,6 +16,7 @@ mod parameter_types;
 mod pipeline;
 mod prepared;
 mod principal;
+mod recorded;
 mod setting_list;
 mod settings;
 mod simple;
@@ -66,6 +67,8 @@ pub struct Session {
     script: Script,
     gates: Vec<Gate<'static>>,
     open: Vec<OpenRequest>,
+    /// How many of them had been opened before the message, or statement, at hand.
+    open_before: usize,
     block: transaction::Block,
     /// After an error in the extended protocol everything up to Sync is skipped.
     skipping: bool,
@@ -126,6 +129,7 @@ impl Session {
             script: Script::default(),
             gates: Vec::new(),
             open: Vec::new(),
+            open_before: 0,
             block: transaction::Block::default(),
             skipping: false,
         }
@@ -169,7 +173,10 @@ impl Session {
             match Message::read(tag, &body) {
                 Ok(message) => self.handle(message).await?,
                 Err(told) if told.fatal => return Err(Ended::Fatal(told)),
-                Err(told) => self.fail_extended_or_simple(tag, told).await?,
+                Err(told) => {
+                    let text = recorded::text_in(tag, &body);
+                    self.fail_extended_or_simple(tag, told, &text).await?;
+                }
             }
             if self.client.out_mut().len() > 64 * 1024 {
                 self.flush_client().await?;
@@ -178,15 +185,22 @@ impl Session {
         self.flush_client().await
     }
 
-    async fn fail_extended_or_simple(&mut self, tag: u8, told: Told) -> Result<(), Ended> {
+    async fn fail_extended_or_simple(
+        &mut self,
+        tag: u8,
+        told: Told,
+        text: &str,
+    ) -> Result<(), Ended> {
+        self.open_before = self.open.len();
         if tag == b'Q' {
-            self.fail_simple(told).await
+            self.fail_simple(told, text).await
         } else {
-            self.fail(told).await
+            self.fail(told, text).await
         }
     }
 
     async fn handle(&mut self, message: Message) -> Result<(), Ended> {
+        self.open_before = self.open.len();
         match message {
             Message::Query(text) => self.simple(&text).await,
             Message::Parse(parse) => self.parse(parse).await,

@@ -1,6 +1,7 @@
 //! From the first message that needs a connection to the Sync that gives it back.
 
 use super::answer::Answer;
+use super::recorded::Of;
 use super::told::Told;
 use super::transaction::Block;
 use super::{Ended, Session};
@@ -158,6 +159,9 @@ impl Session {
         if let Some(told) = &mut told {
             self.name_cursor(told);
         }
+        if let Some(told) = &told {
+            self.record_failure(told).await;
+        }
         self.close_requests(told.as_ref().map(|told| told.sqlstate.as_ref()));
         if told.is_none() {
             self.settle_statements();
@@ -183,6 +187,7 @@ impl Session {
     }
 
     fn close_requests(&mut self, sqlstate: Option<&str>) {
+        self.open_before = 0;
         let counts = self.script.take_requests();
         for (request, count) in self.open.drain(..).zip(counts) {
             let outcome = Outcome {
@@ -250,26 +255,42 @@ impl Session {
     }
 
     /// An error in a simple query: told behind the answers before it, then ReadyForQuery.
-    pub(super) async fn fail_simple(&mut self, told: Told) -> Result<(), Ended> {
-        let earlier = self.settle().await?;
-        self.tell(earlier.unwrap_or(told));
+    pub(super) async fn fail_simple(&mut self, told: Told, text: &str) -> Result<(), Ended> {
+        self.tell_behind(told, text).await?;
         self.finish_ready().await;
         Ok(())
     }
 
     /// An error in the extended protocol: told behind the answers before it; then skips to Sync.
-    pub(super) async fn fail(&mut self, told: Told) -> Result<(), Ended> {
-        let earlier = self.settle().await?;
-        self.tell(earlier.unwrap_or(told));
+    pub(super) async fn fail(&mut self, told: Told, text: &str) -> Result<(), Ended> {
+        self.tell_behind(told, text).await?;
         self.skipping = true;
         Ok(())
     }
 
+    /// Tells an error about this text behind the answers before it, or the error that they end with.
+    async fn tell_behind(&mut self, told: Told, text: &str) -> Result<(), Ended> {
+        let has_line = self.has_line(&told);
+        let earlier = self.settle().await?;
+        if earlier.is_none() && !has_line {
+            self.record_stop(&told, text).await;
+        }
+        self.tell(earlier.unwrap_or(told));
+        Ok(())
+    }
+
     /// What a step of the extended protocol came to.
-    pub(super) async fn conclude(&mut self, result: Result<(), Stop>) -> Result<(), Ended> {
+    pub(super) async fn conclude(
+        &mut self,
+        result: Result<(), Stop>,
+        of: Of<'_>,
+    ) -> Result<(), Ended> {
         match result {
             Ok(()) => self.relieve().await,
-            Err(Stop::Told(told)) => self.fail(*told).await,
+            Err(Stop::Told(told)) => {
+                let text = self.text_of(of);
+                self.fail(*told, &text).await
+            }
             Err(Stop::Ended(ended)) => Err(*ended),
         }
     }
@@ -312,19 +333,11 @@ impl Session {
             .hint("Send one SELECT, as a simple query or with Parse, Bind and Execute.");
         if what == "function calls" {
             // FunctionCall is answered with ReadyForQuery by itself.
-            self.fail_simple(told).await
+            self.fail_simple(told, "").await
         } else {
             // PostgreSQL ignores COPY messages outside COPY, so that a failed COPY can be told once.
             Ok(())
         }
-    }
-
-    /// As [`Session::check_block`], for a request with a text: what is refused is recorded.
-    pub(super) async fn check_block_for(&mut self, text: &str) -> Result<(), Stop> {
-        let Err(told) = self.check_block() else {
-            return Ok(());
-        };
-        Err(self.stop_recorded(text, told).await)
     }
 
     /// In a failed transaction only its end is possible.

@@ -27,7 +27,8 @@ pub(super) enum Kind {
         text: String,
         courtesy: &'static Courtesy,
     },
-    Empty,
+    /// A text without a statement.
+    Empty(String),
     Query(Box<Query>),
     Other(Statement),
 }
@@ -121,7 +122,7 @@ impl Prepared {
     pub(super) fn text(&self) -> &str {
         match &self.kind {
             Kind::Courtesy { text, .. } => text,
-            Kind::Empty => "",
+            Kind::Empty(text) => text,
             Kind::Query(query) => &query.statement,
             Kind::Other(statement) => &statement.text,
         }

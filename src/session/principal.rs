@@ -19,7 +19,7 @@ impl Session {
     /// Answers `SHOW rowgate.principal` as of this moment; like a query it may start with a token comment, and
     /// then shows whom the token names. Fails as a query does when the caller's rights cannot be found out.
     pub(super) async fn show_principal(&mut self, text: &str, describe: bool) -> Result<(), Stop> {
-        self.check_block_for(text).await?;
+        self.check_block()?;
         let (id, started) = (RequestId::next(), Instant::now());
         let standing = self.standing_now(text, id).await?;
         let gate = self
@@ -35,6 +35,7 @@ impl Session {
             }
             answer.row(&[profile]);
         }));
-        self.complete_locally("SHOW", request)
+        self.complete_locally("SHOW", request);
+        Ok(())
     }
 }

@@ -5,7 +5,7 @@ use super::pipeline::Stop;
 use super::told::Told;
 use super::{Ended, Session, courtesy};
 use crate::audit::RequestId;
-use crate::error::{Error, Reason, Refusal};
+use crate::error::{Reason, Refusal};
 use crate::gateway::{Asked, Decided, Known, Said, Standing};
 use crate::sql::statement::{Statement, StatementKind};
 use crate::sql::{self, Rewrite};
@@ -46,20 +46,21 @@ impl Session {
                 let told = self
                     .refuse(text, RequestId::next(), &refusal.into(), None)
                     .await;
-                return self.fail_simple(told).await;
+                return self.fail_simple(told, text).await;
             }
         };
         if statements.is_empty() {
-            self.script.local(EMPTY_QUERY);
+            self.empty_query(text);
         }
         let mut last = None;
         for statement in statements.iter() {
+            self.open_before = self.open.len();
             match self.simple_statement(statement).await {
                 Ok(placed) => last = placed,
                 Err(Stop::Ended(ended)) => return Err(*ended),
                 Err(Stop::Told(mut told)) => {
                     told.position = told.position.map(|at| at + statement.offset_chars);
-                    return self.fail_simple(*told).await;
+                    return self.fail_simple(*told, &statement.text).await;
                 }
             }
         }
@@ -72,6 +73,13 @@ impl Session {
             told.final_text = None;
         })
         .await
+    }
+
+    /// Answers a text that holds no statement.
+    pub(super) fn empty_query(&mut self, text: &str) {
+        let request = self.open_request(RequestId::next(), Instant::now(), text, None, &[]);
+        self.script.local(EMPTY_QUERY);
+        self.script.complete_request(request);
     }
 
     /// Puts a statement's messages into the script; where its query stands, if it holds one.
@@ -98,7 +106,7 @@ impl Session {
         if let Some(known) = courtesy::find(text) {
             return self.courtesy(text, known, true).await.map(|()| None);
         }
-        self.check_block_for(text).await?;
+        self.check_block()?;
         let id = RequestId::next();
         let started = Instant::now();
         let decided = self.decide(text.as_str().into(), Asked::Simple, id).await?;
@@ -202,38 +210,15 @@ impl Session {
         decided: &Decided,
     ) -> Result<(), Stop> {
         match self.lease_for(&decided.standing).await {
-            Err(Stop::Told(told)) => {
+            Err(Stop::Told(mut told)) => {
                 let standing = Some(&decided.standing);
                 self.gateway
                     .record_refused(id, &self.facts, &self.caller, text, standing, told.slug)
                     .await;
+                told.recorded = true;
                 Err(Stop::Told(told))
             }
             other => other,
         }
-    }
-
-    /// Records a request that is refused in these words.
-    pub(super) async fn stop_recorded(&mut self, text: &str, told: Told) -> Stop {
-        let (id, standing) = (RequestId::next(), self.standing.as_ref());
-        self.gateway
-            .record_refused(id, &self.facts, &self.caller, text, standing, told.slug)
-            .await;
-        told.into()
-    }
-
-    /// Records a refused request; what to tell.
-    pub(super) async fn refuse(
-        &mut self,
-        text: &str,
-        id: RequestId,
-        error: &Error,
-        standing: Option<&Arc<Standing>>,
-    ) -> Told {
-        let told = Told::of(error, Some(id));
-        self.gateway
-            .record_refused(id, &self.facts, &self.caller, text, standing, told.slug)
-            .await;
-        told
     }
 }

@@ -24,13 +24,13 @@ impl Session {
         inner: &Inner,
     ) -> Result<Placed, Stop> {
         let (text, started) = (&statement.text, Instant::now());
-        self.check_block_for(text).await?;
+        self.check_block()?;
         let taken = self.statements.contains_key(name).then(|| {
             let message = format!("prepared statement \"{name}\" already exists");
             Told::new("42P05", message).hint("Send DEALLOCATE first, or choose another name.")
         });
         if let Some(told) = taken.or(self.room_for_statement().err()) {
-            return Err(self.stop_recorded(text, told).await);
+            return Err(told.into());
         }
         let (id, asked) = (
             RequestId::next(),
@@ -67,7 +67,7 @@ impl Session {
             decided,
         }));
         self.keep_statement(name.to_owned(), Prepared::new(kind, types));
-        self.complete_locally("PREPARE", request)?;
+        self.complete_locally("PREPARE", request);
         Ok(placed)
     }
 
@@ -95,8 +95,8 @@ impl Session {
         portal: String,
         described: Option<(&[i16], &Prepared)>,
     ) -> Result<Open, Stop> {
-        self.check_block_for(text).await?;
-        let prepared = self.named_query(text, name).await?;
+        self.check_block()?;
+        let prepared = self.named_query(name)?;
         let Kind::Query(query) = &prepared.kind else {
             return Err(Told::new("XX000", "a statement in the wrong place").into());
         };
@@ -122,7 +122,7 @@ impl Session {
                 result_formats: formats.unwrap_or_default().to_vec(),
                 ..binding
             },
-            Err(told) => return Err(self.stop_recorded(text, told).await),
+            Err(told) => return Err(told.into()),
         };
         let (types, forward) = (&prepared.types, formats.is_some());
         self.bind_held(portal, &Holder::Plain, decided, types, &binding, forward)
@@ -135,7 +135,7 @@ impl Session {
         text: &str,
         name: &str,
     ) -> Result<(), Stop> {
-        let prepared = self.named_query(text, name).await?;
+        let prepared = self.named_query(name)?;
         let Kind::Query(query) = &prepared.kind else {
             return Err(Told::new("XX000", "a statement in the wrong place").into());
         };
@@ -148,7 +148,7 @@ impl Session {
     }
 
     /// The prepared query of this name.
-    async fn named_query(&mut self, text: &str, name: &str) -> Result<Arc<Prepared>, Stop> {
+    fn named_query(&self, name: &str) -> Result<Arc<Prepared>, Stop> {
         let told = match self.statement(name) {
             Ok(prepared) => match &prepared.kind {
                 Kind::Query(query) if matches!(query.holder, Holder::Plain) => {
@@ -161,7 +161,7 @@ impl Session {
             },
             Err(told) => told,
         };
-        Err(self.stop_recorded(text, told).await)
+        Err(told.into())
     }
 }
 

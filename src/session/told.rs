@@ -27,6 +27,8 @@ pub struct Told {
     pub fatal: bool,
     /// The stable slug of the audit.
     pub slug: &'static str,
+    /// The audit has its line.
+    pub recorded: bool,
 }
 
 impl Told {
@@ -42,6 +44,7 @@ impl Told {
             final_text: None,
             fatal: false,
             slug: Reason::FeatureNotSupported.slug(),
+            recorded: false,
         }
     }
 
@@ -126,6 +129,7 @@ impl Told {
             hint,
             final_position: position,
             final_text: text,
+            slug: "database_error",
             ..Self::new("XX000", message)
         }
     }

@@ -5,9 +5,11 @@ use super::answer::Answer;
 use super::pipeline::Stop;
 use super::settings::Saved;
 use super::told::Told;
+use crate::audit::RequestId;
 use crate::error::Reason;
 use crate::sql::statement::{Isolation, StatementKind};
 use crate::upstream::TransactionCommand;
+use tokio::time::Instant;
 
 /// The transaction block as the client sees it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -76,23 +78,28 @@ pub(super) struct Characteristics {
     pub(super) deferrable: bool,
 }
 
+/// What a transaction statement comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Transaction {
+    /// A command for the database.
+    Command(TransactionCommand),
+    /// Nothing but this command tag.
+    Nothing(&'static str),
+}
+
 impl Session {
-    /// Runs a transaction statement; `None` = it is not one.
-    pub(super) async fn transaction(
-        &mut self,
-        kind: &StatementKind,
-        request: usize,
-    ) -> Option<Result<(), Stop>> {
+    /// What a transaction statement comes to; `None` = it is not one.
+    pub(super) fn as_transaction(&self, kind: &StatementKind) -> Option<Transaction> {
         let command = match kind {
+            // PostgreSQL warns and goes on.
+            StatementKind::Begin { .. } if self.block.open => {
+                return Some(Transaction::Nothing("BEGIN"));
+            }
             StatementKind::Begin {
                 isolation,
                 read_only: _,
                 deferrable,
             } => {
-                if self.block.open {
-                    // PostgreSQL warns and goes on.
-                    return Some(self.complete_locally("BEGIN", request));
-                }
                 let defaults = self.settings.characteristics();
                 TransactionCommand::Begin {
                     isolation: isolation.or(defaults.isolation),
@@ -107,57 +114,54 @@ impl Session {
             StatementKind::Savepoint(name) => TransactionCommand::Savepoint(name.clone()),
             StatementKind::Release(name) => TransactionCommand::Release(name.clone()),
             StatementKind::RollbackTo(name) => TransactionCommand::RollbackTo(name.clone()),
+            StatementKind::SetTransaction { .. } if !self.block.open => {
+                return Some(Transaction::Nothing("SET"));
+            }
             StatementKind::SetTransaction {
                 isolation,
                 read_only: _,
                 deferrable,
-            } => {
-                if !self.block.open {
-                    return Some(self.complete_locally("SET", request));
-                }
-                TransactionCommand::SetTransaction {
-                    isolation: *isolation,
-                    deferrable: deferrable.unwrap_or(false),
-                }
-            }
+            } => TransactionCommand::SetTransaction {
+                isolation: *isolation,
+                deferrable: deferrable.unwrap_or(false),
+            },
             _ => return None,
         };
-        Some(self.transaction_command(command, request).await)
+        Some(Transaction::Command(command))
     }
 
-    async fn transaction_command(
+    /// Runs a transaction statement.
+    pub(super) async fn transaction(
         &mut self,
-        command: TransactionCommand,
-        request: usize,
+        text: &str,
+        transaction: Transaction,
     ) -> Result<(), Stop> {
+        let (id, started) = (RequestId::next(), Instant::now());
+        let command = match transaction {
+            Transaction::Command(command) => command,
+            Transaction::Nothing(tag) => {
+                let request = self.open_request(id, started, text, None, &[]);
+                self.complete_locally(tag, request);
+                return Ok(());
+            }
+        };
         let ending = match command {
             TransactionCommand::Commit { chain } => Some(("COMMIT", chain)),
             TransactionCommand::Rollback { chain } => Some(("ROLLBACK", chain)),
             _ => None,
         };
         if let Some((tag, chain)) = ending {
-            let Block { open, lost, .. } = self.block;
-            let committed = tag == "COMMIT";
-            if open || lost {
-                self.end_cursors();
-                for (name, value) in self.settings.end_transaction(committed) {
-                    self.script
-                        .local(Answer::bytes(|a| a.parameter(name, &value)));
-                }
-            }
-            self.block = Block {
-                open: chain && !lost,
-                ..Block::default()
-            };
-            // Nothing to end in the database: PostgreSQL warns and goes on.
-            if !open || lost {
-                return self.complete_locally(tag, request);
+            if !self.end_block(tag == "COMMIT", chain) {
+                let request = self.open_request(id, started, text, None, &[]);
+                self.complete_locally(tag, request);
+                return Ok(());
             }
         } else {
             self.check_block_before(&command)?;
             self.room_for_savepoint(&command)?;
         }
         self.lease_any().await?;
+        let request = self.open_request(id, started, text, None, &[]);
         if let Some(lease) = &mut self.lease {
             lease.transaction(&mut self.script, &command, request)?;
         }
@@ -185,6 +189,24 @@ impl Session {
             _ => {}
         }
         Ok(())
+    }
+
+    /// The block ends for the client; whether there is something to end in the database, too. Where not, PostgreSQL warns
+    /// and goes on.
+    fn end_block(&mut self, committed: bool, chain: bool) -> bool {
+        let Block { open, lost, .. } = self.block;
+        if open || lost {
+            self.end_cursors();
+            for (name, value) in self.settings.end_transaction(committed) {
+                self.script
+                    .local(Answer::bytes(|a| a.parameter(name, &value)));
+            }
+        }
+        self.block = Block {
+            open: chain && !lost,
+            ..Block::default()
+        };
+        open && !lost
     }
 
     /// The transaction ends, and with it everything open in the database.
@@ -237,10 +259,9 @@ impl Session {
     }
 
     /// A command that changes nothing in the database.
-    pub(super) fn complete_locally(&mut self, tag: &str, request: usize) -> Result<(), Stop> {
+    pub(super) fn complete_locally(&mut self, tag: &str, request: usize) {
         self.script.local(Answer::bytes(|a| a.complete(tag)));
         self.script.complete_request(request);
-        Ok(())
     }
 }
 

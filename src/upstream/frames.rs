@@ -345,6 +345,7 @@ impl<D: Downstream> Relay<'_, '_, D> {
                 Step::Close => self.connection.lose_track(),
                 Step::Local(_)
                 | Step::Mark(_)
+                | Step::Done(_)
                 | Step::WrappedParse { .. }
                 | Step::ClosePortal
                 | Step::Bind { .. }

@@ -60,6 +60,8 @@ pub(super) enum Step {
     ClosePortal,
     /// Nothing from the database: everything before it was carried out.
     Mark(u64),
+    /// Nothing from the database: this request, which is answered here, was carried out.
+    Done(usize),
     /// ReadyForQuery: never passed on, the session writes its own.
     Sync,
 }
@@ -120,20 +122,14 @@ impl Script {
         mark <= self.reached
     }
 
-    /// A request was answered by us.
+    /// A request was answered by us, once everything before this is carried out.
     pub fn complete_request(&mut self, request: usize) {
-        if let Some(request) = self.requests.get_mut(request) {
-            request.complete = true;
-        }
+        self.steps.push_back(Step::Done(request));
     }
 
-    /// Takes back the request opened last, if it is this one.
-    pub fn take_back_request(&mut self, request: usize) -> bool {
-        let last = request + 1 == self.requests.len();
-        if last {
-            self.requests.pop();
-        }
-        last
+    /// Whether every request so far has come to an end without an error.
+    pub fn all_complete(&self) -> bool {
+        self.requests.iter().all(|request| request.complete)
     }
 
     /// Expects nothing any more.
@@ -162,7 +158,12 @@ impl Script {
             match self.steps.front() {
                 Some(Step::Local(bytes)) if !mute => out.extend_from_slice(bytes),
                 Some(Step::Mark(mark)) if !mute => self.reached = *mark,
-                Some(Step::Local(_) | Step::Mark(_)) => {}
+                Some(Step::Done(request)) if !mute => {
+                    if let Some(request) = self.requests.get_mut(*request) {
+                        request.complete = true;
+                    }
+                }
+                Some(Step::Local(_) | Step::Mark(_) | Step::Done(_)) => {}
                 Some(_) | None => return,
             }
             self.steps.pop_front();

@@ -24,6 +24,7 @@ mod cancel;
 mod faults;
 mod held;
 mod limits;
+mod lines;
 mod pipelines;
 mod tls;
 mod transactions;
@@ -44,6 +45,17 @@ async fn gate(change: impl FnOnce(&mut Config)) -> Gate {
 
 fn login(gate: &Gate, user: &str) -> Client {
     Client::login(gate.address, user, PASSWORD, &gate.database)
+        .unwrap_or_else(|answer| panic!("{user} cannot log in: {:?}", answer.error()))
+}
+
+/// A login that calls itself `name`.
+fn login_as(gate: &Gate, user: &str, name: &str) -> Client {
+    let parameters = [
+        ("user", user),
+        ("database", gate.database.as_str()),
+        ("application_name", name),
+    ];
+    Client::login_with(gate.address, PASSWORD, &parameters)
         .unwrap_or_else(|answer| panic!("{user} cannot log in: {:?}", answer.error()))
 }
 
