@@ -4,6 +4,7 @@ const assert = require("assert");
 
 const BASE = "http://127.0.0.1:5678/webhook/";
 const CHAT = "b1f0c8a2-6a0e-4c1c-9a53-4e1f0c6f0a02/chat";
+const BELIEVES = { 2.2: "b1f0c8a2-6a0e-4c1c-9a53-4e1f0c6f1a10/chat", 3.1: "b1f0c8a2-6a0e-4c1c-9a53-4e1f0c6f1a11/chat" };
 const TOTAL = "SELECT SUM(amount) AS sum, COUNT(*) AS invoices FROM invoices";
 /** Sum and number of invoices, and the same of department HRM, and of Sales; they stand in fixtures/data.sql. */
 const USERS = {
@@ -47,9 +48,10 @@ async function published(path) {
 const question = (body) => post("rowgate-ask", body);
 const overHttp = (body) => post("rowgate-ask-http", body);
 /** A chat in which the model sends these arguments to the tool. */
-const chat = (user, args, more = {}) =>
-  post(CHAT, { action: "sendMessage", sessionId: "s-" + Math.random(), chatInput: JSON.stringify(args), metadata: { user_id: user }, ...more });
+const chat = (user, args, more = {}, path = CHAT) =>
+  post(path, { action: "sendMessage", sessionId: "s-" + Math.random(), chatInput: JSON.stringify(args), metadata: { user_id: user }, ...more });
 
+const named = (name) => ({ __rl: true, mode: "name", value: name });
 const one = ([sum, invoices]) => [{ sum, invoices }];
 async function sees(user, answer) {
   const { status, text } = await answer;
@@ -111,6 +113,53 @@ async function aModelThatForges() {
   });
 }
 
+/** With the name from $json, and the token of who asked: a name that the model wrote opens nothing. */
+async function aCredentialThatBelieves() {
+  for (const [version, path] of Object.entries(BELIEVES)) {
+    const ask = (user, model) => chat(user, { sql: TOTAL, user_id: model }, {}, path);
+    // Before version 3 the agent's tools get what came in; from then on, what the model wrote.
+    if (version !== "2.2") await check(`agent ${version}: $json.user_id is what the model wrote`, () => sees("bob", ask("bob", "bob")));
+    await check(`agent ${version}: and the signed token refuses every other`, async () => {
+      const text = await nothing(ask("bob", "anne"));
+      assert.ok(/authentication failed for user \W*agent\./.test(text), text);
+    });
+  }
+}
+
+async function rest(path, body, cookie) {
+  const headers = { "content-type": "application/json", "browser-id": "inside", ...(cookie ? { cookie } : {}) };
+  const response = await fetch("http://127.0.0.1:5678/rest/" + path, { method: "POST", headers, body: JSON.stringify(body) });
+  return { cookie: response.headers.get("set-cookie")?.split(";")[0], status: response.status, text: await response.text() };
+}
+
+/** The lists that the editor offers for "select": schemas, tables, columns. */
+async function pickers() {
+  const { cookie } = await rest("owner/setup", { email: "owner@example.org", firstName: "O", lastName: "W", password: "Inside-" + Math.random() });
+  const currentNodeParameters = { operation: "select", schema: named("public"), table: named("employees") };
+  const ask = async (path, methodName, credential) => {
+    const asked = { path: "parameters", methodName, nodeTypeAndVersion: { name: "n8n-nodes-base.postgres", version: 2.6 }, currentNodeParameters };
+    return rest("dynamic-node-parameters/" + path, { ...asked, credentials: { postgres: { id: credential, name: credential } } }, cookie);
+  };
+  const list = async (...asked) => {
+    const { text } = await ask(...asked);
+    const { data } = JSON.parse(text);
+    assert.ok(data, text);
+    return (data.results || data).map((entry) => entry.name.replace(/ .*/, "")).sort();
+  };
+  const tables = ["customers", "departments", "employees", "invoices", "permissions", "transactions", "user_roles"];
+  for (const [credential, salary] of [["rowgateVariant2", false], ["rowgateVariant3", false]]) {
+    await check("pickers with " + credential, async () => {
+      assert.deepStrictEqual((await list("resource-locator-results", "schemaSearch", credential)).filter((name) => !/^(pg_catalog|information_schema)$/.test(name)), ["public"]);
+      assert.deepStrictEqual(await list("resource-locator-results", "tableSearch", credential), tables);
+      assert.strictEqual((await list("options", "getColumns", credential)).includes("salary"), salary);
+    });
+  }
+  await check("pickers without an execution have no user", async () => {
+    const { text } = await ask("resource-locator-results", "tableSearch", "rowgatePostgres1");
+    assert.ok(/Referenced node doesn't exist/.test(text), text);
+  });
+}
+
 async function aCallerThatForges() {
   // A name that is nobody's, or no name at all.
   const names = ["={{ 'anne' }}", "anne bob", "ANNE", "agent.anne", "anne\u0000bob", "bob' OR '1'='1", "", ["anne"], { user_id: "anne" }, null, undefined, 3];
@@ -169,12 +218,14 @@ async function allAtOnce() {
 
 (async () => {
   const settings = ["single", "transaction", "independently", "select", "delete"].map((name) => "rowgate-" + name);
-  for (const path of ["rowgate-ask", "rowgate-ask-http", CHAT, ...settings]) await published(path);
+  for (const path of ["rowgate-ask", "rowgate-ask-http", CHAT, ...Object.values(BELIEVES), ...settings]) await published(path);
   await asThemselves();
   await otherSettings();
   await aModelThatForges();
+  await aCredentialThatBelieves();
   await aCallerThatForges();
   await allAtOnce();
+  await pickers();
   console.log(`${passed} passed, ${failed} failed`);
   process.exit(failed === 0 ? 0 : 1);
 })();
