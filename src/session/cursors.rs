@@ -102,7 +102,7 @@ impl Session {
 
     /// A cursor of this name may be declared now.
     fn check_declare(&self, name: &str) -> Result<(), Stop> {
-        let told = if !self.block.open() {
+        let told = if !self.block.open() && !self.several {
             let message = "DECLARE CURSOR can only be used in transaction blocks";
             Told::new("25P01", message).hint("Send BEGIN first.")
         } else if self.portals.contains_key(name) {
@@ -174,6 +174,9 @@ impl Session {
         };
         let kind = Kind::Query(Box::new(query));
         let prepared = Arc::new(Prepared::new(kind, Arc::clone(&types)));
+        if matches!(holder, Holder::Cursor { .. }) {
+            self.begin_implicit()?;
+        }
         let open = self.bind_held(String::new(), &holder, decided, &types, &binding, false)?;
         self.run_open(&prepared, &open, id, 0).await?;
         Ok(Some(placed))

@@ -146,15 +146,12 @@ impl Session {
 
     /// SET, RESET and DISCARD ALL; what changed is reported.
     fn change_settings(&mut self, kind: &StatementKind) -> Result<&'static str, Told> {
-        let in_transaction = self.block.open();
         let mut changed = Vec::new();
         let tag = match kind {
             StatementKind::Set { name, value, local } => {
                 changed = match value {
                     SetValue::Default => self.settings.reset(name)?,
-                    SetValue::Values(values) => {
-                        self.settings.set(name, values, *local && in_transaction)?
-                    }
+                    SetValue::Values(values) => self.settings.set(name, values, *local)?,
                 };
                 "SET"
             }

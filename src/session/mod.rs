@@ -10,6 +10,7 @@ mod client;
 mod courtesy;
 mod cursors;
 mod extended;
+mod implicit;
 mod local;
 mod message;
 mod parameter_types;
@@ -70,6 +71,8 @@ pub struct Session {
     /// How many of them had been opened before the message, or statement, at hand.
     open_before: usize,
     block: transaction::Block,
+    /// The statement at hand is one of several in its Query message.
+    several: bool,
     /// After an error in the extended protocol everything up to Sync is skipped.
     skipping: bool,
 }
@@ -131,6 +134,7 @@ impl Session {
             open: Vec::new(),
             open_before: 0,
             block: transaction::Block::default(),
+            several: false,
             skipping: false,
         }
     }

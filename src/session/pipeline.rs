@@ -232,10 +232,12 @@ impl Session {
     /// As [`Session::ready`]; `place` finds in the caller's text what the database points at in the final one.
     pub(super) async fn ready_after(&mut self, place: impl FnOnce(&mut Told)) -> Result<(), Ended> {
         let failure = self.settle().await?;
+        let committed = failure.is_none();
         if let Some(mut told) = failure {
             place(&mut told);
             self.tell(told);
         }
+        self.end_implicit(committed).await?;
         self.finish_ready().await;
         Ok(())
     }
@@ -257,6 +259,7 @@ impl Session {
     /// An error in a simple query: told behind the answers before it, then ReadyForQuery.
     pub(super) async fn fail_simple(&mut self, told: Told, text: &str) -> Result<(), Ended> {
         self.tell_behind(told, text).await?;
+        self.end_implicit(false).await?;
         self.finish_ready().await;
         Ok(())
     }

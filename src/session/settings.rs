@@ -109,6 +109,10 @@ impl Settings {
     ) -> Result<Vec<Change>, Told> {
         let listed = find(name)?;
         let value = self.within_limits(listed, accept(listed, values)?);
+        if local && self.on_end.is_none() {
+            // Its transaction is the statement itself.
+            return Ok(Vec::new());
+        }
         Ok(self.put(listed, Some(value), local))
     }
 
@@ -225,9 +229,12 @@ impl Settings {
         self.changes_since(&before);
     }
 
-    /// A transaction begins, at this isolation level if one was asked for.
+    /// A transaction begins, at this isolation level if one was asked for; or the one that the statements of a text are
+    /// becomes the client's own.
     pub(super) fn begin_transaction(&mut self, isolation: Option<Isolation>) {
-        self.on_end = Some((self.current.clone(), self.current.clone()));
+        let current = &self.current;
+        self.on_end
+            .get_or_insert_with(|| (current.clone(), current.clone()));
         self.isolation = isolation;
     }
 

@@ -55,6 +55,9 @@ impl Session {
         let mut last = None;
         for statement in statements.iter() {
             self.open_before = self.open.len();
+            if statements.len() > 1 {
+                self.begin_one_of_several();
+            }
             match self.simple_statement(statement).await {
                 Ok(placed) => last = placed,
                 Err(Stop::Ended(ended)) => return Err(*ended),
@@ -63,6 +66,12 @@ impl Session {
                     return self.fail_simple(*told, &statement.text).await;
                 }
             }
+        }
+        if let Err(stop) = self.commit_implicit() {
+            return match stop {
+                Stop::Told(told) => self.fail_simple(*told, text).await,
+                Stop::Ended(ended) => Err(*ended),
+            };
         }
         // Of several the database does not say which it means.
         let last = last.filter(|_| statements.len() == 1);

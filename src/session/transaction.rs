@@ -18,6 +18,8 @@ pub(super) struct Block {
     failed: bool,
     /// The connection it was on is gone: it can only be rolled back, here.
     lost: bool,
+    /// It ends with the text it began in: nobody said BEGIN.
+    implicit: bool,
 }
 
 impl Block {
@@ -35,6 +37,17 @@ impl Block {
 
     pub(super) fn open(self) -> bool {
         self.open
+    }
+
+    /// It ends with the text it began in.
+    pub(super) fn implicit(self) -> bool {
+        self.implicit
+    }
+
+    /// A block that nobody said BEGIN for.
+    pub(super) fn begin_implicit(&mut self) {
+        self.open = true;
+        self.implicit = true;
     }
 
     /// An error was told.
@@ -92,7 +105,7 @@ impl Session {
     pub(super) fn as_transaction(&self, kind: &StatementKind) -> Option<Transaction> {
         let command = match kind {
             // PostgreSQL warns and goes on.
-            StatementKind::Begin { .. } if self.block.open => {
+            StatementKind::Begin { .. } if self.block.open && !self.block.implicit => {
                 return Some(Transaction::Nothing("BEGIN"));
             }
             StatementKind::Begin {
@@ -101,8 +114,9 @@ impl Session {
                 deferrable,
             } => {
                 let defaults = self.settings.characteristics();
+                let default = defaults.isolation.filter(|_| !self.block.implicit);
                 TransactionCommand::Begin {
-                    isolation: isolation.or(defaults.isolation),
+                    isolation: isolation.or(default),
                     deferrable: deferrable.unwrap_or(defaults.deferrable),
                 }
             }
@@ -150,6 +164,13 @@ impl Session {
             TransactionCommand::Rollback { chain } => Some(("ROLLBACK", chain)),
             _ => None,
         };
+        self.check_implicit(&command)?;
+        if let (TransactionCommand::Begin { .. }, true) = (&command, self.block.implicit) {
+            self.block.implicit = false;
+            let request = self.open_request(id, started, text, None, &[]);
+            self.complete_locally("BEGIN", request);
+            return Ok(());
+        }
         if let Some((tag, chain)) = ending {
             if !self.end_block(tag == "COMMIT", chain) {
                 let request = self.open_request(id, started, text, None, &[]);
@@ -163,7 +184,7 @@ impl Session {
         self.lease_any().await?;
         let request = self.open_request(id, started, text, None, &[]);
         if let Some(lease) = &mut self.lease {
-            lease.transaction(&mut self.script, &command, request)?;
+            lease.transaction(&mut self.script, &command, Some(request))?;
         }
         match command {
             TransactionCommand::Begin { isolation, .. } => {
@@ -197,10 +218,10 @@ impl Session {
         let Block { open, lost, .. } = self.block;
         if open || lost {
             self.end_cursors();
-            for (name, value) in self.settings.end_transaction(committed) {
-                self.script
-                    .local(Answer::bytes(|a| a.parameter(name, &value)));
-            }
+        }
+        for (name, value) in self.settings.end_transaction(committed) {
+            self.script
+                .local(Answer::bytes(|a| a.parameter(name, &value)));
         }
         self.block = Block {
             open: chain && !lost,
@@ -210,7 +231,7 @@ impl Session {
     }
 
     /// The transaction ends, and with it everything open in the database.
-    fn end_cursors(&mut self) {
+    pub(super) fn end_cursors(&mut self) {
         self.savepoints.clear();
         self.portals.retain(|_, portal| portal.open.is_none());
     }
@@ -237,6 +258,33 @@ impl Session {
             self.script
                 .local(Answer::bytes(|a| a.parameter(name, &value)));
         }
+    }
+
+    /// What only a block that the client began can have.
+    fn check_implicit(&self, command: &TransactionCommand) -> Result<(), Stop> {
+        if !self.block.implicit {
+            return Ok(());
+        }
+        let what = match command {
+            TransactionCommand::Savepoint(_) => "SAVEPOINT",
+            TransactionCommand::Release(_) => "RELEASE SAVEPOINT",
+            TransactionCommand::RollbackTo(_) => "ROLLBACK TO SAVEPOINT",
+            TransactionCommand::Commit { chain: true } => "COMMIT AND CHAIN",
+            TransactionCommand::Rollback { chain: true } => "ROLLBACK AND CHAIN",
+            // A cursor has been declared: that was a query.
+            TransactionCommand::Begin {
+                isolation: Some(_), ..
+            } => {
+                let message = "SET TRANSACTION ISOLATION LEVEL must be called before any query";
+                return Err(Told::new("25001", message).into());
+            }
+            TransactionCommand::Begin { .. }
+            | TransactionCommand::Commit { .. }
+            | TransactionCommand::Rollback { .. }
+            | TransactionCommand::SetTransaction { .. } => return Ok(()),
+        };
+        let message = format!("{what} can only be used in transaction blocks");
+        Err(Told::new("25P01", message).hint("Send BEGIN first.").into())
     }
 
     fn check_block_before(&self, command: &TransactionCommand) -> Result<(), Stop> {

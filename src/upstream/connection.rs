@@ -397,7 +397,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Runs a transaction command; its command tag goes to the client.
+    /// Runs a transaction command; its command tag goes to the client, if a request asks for it.
     ///
     /// # Errors
     /// [`FaultKind::Internal`] when a message cannot be put together.
@@ -405,14 +405,21 @@ impl Connection {
         &mut self,
         script: &mut Script,
         command: &TransactionCommand,
-        request: usize,
+        request: Option<usize>,
     ) -> Result<(), Fault> {
         put(frontend::parse("", &command.text(), [], &mut self.outbound))?;
         script.steps.push_back(Step::OwnParse { principal: false });
         self.unnamed = None;
         self.bind_texts("", &[])?;
         script.steps.push_back(Step::Bind { forward: false });
-        self.execute(script, "", 0, request)?;
+        match request {
+            Some(request) => self.execute(script, "", 0, request)?,
+            None => {
+                put(frontend::execute("", 0, &mut self.outbound))?;
+                script.steps.push_back(Step::Own);
+                self.dirty = true;
+            }
+        }
         match command {
             TransactionCommand::Begin { .. }
             | TransactionCommand::Release(_)

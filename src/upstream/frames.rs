@@ -202,17 +202,14 @@ impl<D: Downstream> Relay<'_, '_, D> {
             (Step::Describe(origins, shape), b'T' | b'n') => {
                 return self.take_description(tag, &origins, shape.as_deref(), total);
             }
-            (Step::Rows { request }, b'C' | b's' | b'I') => {
-                if let Some(request) = self.script.requests.get_mut(request) {
-                    request.complete = !self.mute;
-                }
-                self.forward(total);
-            }
+            (Step::Rows { request }, b'C' | b's' | b'I') => self.take_end(request, total),
             (step @ (Step::Principal | Step::Setting), b'D') => {
                 self.connection.inbound.advance(total);
                 self.script.steps.push_front(step);
             }
-            (Step::Principal | Step::Setting, b'C') => self.connection.inbound.advance(total),
+            (Step::Principal | Step::Setting | Step::Own, b'C') => {
+                self.connection.inbound.advance(total)
+            }
             (Step::Sync, b'Z') => {
                 let status = self.connection.inbound.get(5).copied().unwrap_or(b'E');
                 self.connection.inbound.advance(total);
@@ -224,6 +221,14 @@ impl<D: Downstream> Relay<'_, '_, D> {
             }
         }
         None
+    }
+
+    /// The end of a request.
+    fn take_end(&mut self, request: usize, total: usize) {
+        if let Some(request) = self.script.requests.get_mut(request) {
+            request.complete = !self.mute;
+        }
+        self.forward(total);
     }
 
     /// RowDescription, with the origins that may be told, or NoData.
@@ -322,8 +327,8 @@ impl<D: Downstream> Relay<'_, '_, D> {
         // Cancelled, or out of time, can be whatever runs.
         let ended = error.sqlstate == "57014";
         let failure = match step {
-            Some(Step::Principal | Step::Setting) if ended => Failure::Upstream(error),
-            Some(Step::Principal) => internal(&error),
+            Some(Step::Principal | Step::Setting | Step::Own) if ended => Failure::Upstream(error),
+            Some(Step::Principal | Step::Own) => internal(&error),
             Some(Step::Setting) => Failure::Setting(error),
             Some(Step::Sync) | None => internal(&error),
             Some(_) if error.internal => internal(&error),
@@ -355,6 +360,7 @@ impl<D: Downstream> Relay<'_, '_, D> {
                 | Step::Compare { .. }
                 | Step::Rows { .. }
                 | Step::Principal
+                | Step::Own
                 | Step::Setting => {}
             }
         }

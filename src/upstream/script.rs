@@ -52,6 +52,8 @@ pub(super) enum Step {
     Rows { request: usize },
     /// The principal's settings: everything swallowed; an error is our fault.
     Principal,
+    /// A transaction command of our own: everything swallowed; an error is our fault.
+    Own,
     /// An output setting: everything swallowed; an error is the caller's.
     Setting,
     /// CloseComplete of a statement, swallowed.

@@ -53,6 +53,79 @@ const COURSES: &[&[(&str, &str, u8)]] = &[
     ],
 ];
 
+/// Several statements in one message are one transaction, in which a cursor can be declared. Measured on PostgreSQL 15.
+const SEVERAL: &[&[(&str, &str, u8)]] = &[
+    &[
+        ("DECLARE c CURSOR FOR SELECT 1", "25P01", b'I'),
+        ("DECLARE c CURSOR FOR SELECT 1; FETCH c", "", b'I'),
+        ("FETCH c", "34000", b'I'),
+        (
+            "SELECT 1; DECLARE c CURSOR FOR SELECT 1; COMMIT; FETCH c",
+            "34000",
+            b'I',
+        ),
+        (
+            "SELECT 1; COMMIT; DECLARE c CURSOR FOR SELECT 1; FETCH c",
+            "",
+            b'I',
+        ),
+        (
+            "DECLARE c CURSOR FOR SELECT 1; DECLARE c CURSOR FOR SELECT 2",
+            "42P03",
+            b'I',
+        ),
+        ("DECLARE c CURSOR FOR SELECT 1; SELECT 1/0", "22012", b'I'),
+        (
+            "DECLARE c CURSOR FOR SELECT 1; SELECT * FROM secret",
+            "42P01",
+            b'I',
+        ),
+        (
+            "DECLARE c CURSOR FOR SELECT * FROM secret; FETCH c",
+            "42P01",
+            b'I',
+        ),
+        (
+            "DECLARE c CURSOR FOR SELECT 1; FETCH d; SELECT 1",
+            "34000",
+            b'I',
+        ),
+        ("DECLARE c CURSOR FOR SELECT 1; SAVEPOINT a", "25P01", b'I'),
+        (
+            "DECLARE c CURSOR FOR SELECT 1; COMMIT AND CHAIN",
+            "25P01",
+            b'I',
+        ),
+        ("DECLARE c CURSOR FOR SELECT 1; DISCARD ALL", "25001", b'I'),
+        (
+            "DECLARE c CURSOR FOR SELECT 1; BEGIN ISOLATION LEVEL SERIALIZABLE",
+            "25001",
+            b'I',
+        ),
+        ("SELECT 1; SAVEPOINT a", "25P01", b'I'),
+        ("SELECT count(*) FROM invoices", "", b'I'),
+    ],
+    &[
+        ("DECLARE c CURSOR FOR SELECT 1; BEGIN; SELECT 2", "", b'T'),
+        ("FETCH c", "", b'T'),
+        ("SAVEPOINT a", "", b'T'),
+        ("COMMIT", "", b'I'),
+        (
+            "DECLARE c CURSOR FOR SELECT 1; BEGIN; SELECT 1/0",
+            "22012",
+            b'E',
+        ),
+        ("FETCH c", "25P02", b'E'),
+        ("ROLLBACK", "", b'I'),
+        ("DECLARE c CURSOR FOR SELECT 1; ROLLBACK; BEGIN", "", b'T'),
+        ("FETCH c", "34000", b'E'),
+        ("COMMIT", "", b'I'),
+        ("BEGIN; DECLARE c CURSOR FOR SELECT 1; FETCH c", "", b'T'),
+        ("FETCH c; MOVE c; CLOSE c", "", b'T'),
+        ("END", "", b'I'),
+    ],
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn statuses_follow_postgresql_by_both_protocols() {
     let gate = gate(|_| {}).await;
@@ -63,7 +136,8 @@ async fn statuses_follow_postgresql_by_both_protocols() {
         ),
         ("extended", Client::extended),
     ] {
-        for course in COURSES {
+        let several = SEVERAL.iter().filter(|_| name == "simple");
+        for course in COURSES.iter().chain(several) {
             let mut client = login(&gate, "bob");
             for (sql, expected, status) in *course {
                 if name == "extended" && sql.contains("; ") {
@@ -194,4 +268,94 @@ async fn an_idle_transaction_is_ended() {
     assert!(answer.closed);
     assert_eq!(code(&answer), "25P03");
     assert_eq!(value(&login(&gate, "bob").simple("SELECT 1")), "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_lives_as_long_as_the_text_it_is_declared_in() {
+    let gate = gate(|config| config.upstream.pool_size = 1).await;
+    let mut bob = login(&gate, "bob");
+    let mut anne = login(&gate, "anne");
+    let text = "SELECT 7; DECLARE c CURSOR FOR SELECT id FROM invoices ORDER BY id; FETCH 2 FROM c; MOVE c; FETCH c";
+    for _ in 0..3 {
+        let answer = bob.simple(text);
+        let ids: Vec<String> = answer.rows().into_iter().flatten().flatten().collect();
+        assert_eq!(ids, ["7", "1", "2", "4"], "{:?}", answer.error());
+        // The commands that the gate adds have no answer.
+        assert_eq!(kinds(&answer), "TDCCTDDCCTDCZ");
+        // The one connection is nobody's again, and in no transaction.
+        assert_eq!(code(&anne.simple("FETCH c")), "34000");
+        assert_eq!(
+            value(&anne.simple("SELECT sum(amount) FROM invoices")),
+            "3900.00"
+        );
+        let failed = bob.simple(&text.replace("MOVE c", "SELECT 1/0"));
+        assert_eq!(kinds(&failed), "TDCCTDDCEZ");
+        assert_eq!(
+            value(&anne.simple("SELECT sum(amount) FROM invoices")),
+            "3900.00"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_follow_the_transaction_that_several_statements_are() {
+    let gate = gate(|_| {}).await;
+    // What is sent, and whether the time zone is Tokyo's at its end and behind it. Measured on PostgreSQL 15.
+    for (text, within, behind) in [
+        ("SET timezone = 'Asia/Tokyo'; SHOW timezone", true, true),
+        (
+            "SET LOCAL timezone = 'Asia/Tokyo'; SHOW timezone",
+            true,
+            false,
+        ),
+        ("SET LOCAL timezone = 'Asia/Tokyo'", false, false),
+        ("SET timezone = 'Asia/Tokyo'; SELECT 1/0", false, false),
+        (
+            "SET timezone = 'Asia/Tokyo'; SELECT * FROM secret",
+            false,
+            false,
+        ),
+        (
+            "SET timezone = 'Asia/Tokyo'; COMMIT; SELECT * FROM secret",
+            false,
+            true,
+        ),
+        (
+            "SET timezone = 'Asia/Tokyo'; ROLLBACK; SHOW timezone",
+            false,
+            false,
+        ),
+        (
+            "SET timezone = 'Asia/Tokyo'; BEGIN; ROLLBACK; SHOW timezone",
+            false,
+            false,
+        ),
+        (
+            "SET timezone = 'Asia/Tokyo'; BEGIN; COMMIT; SHOW timezone",
+            true,
+            true,
+        ),
+        (
+            "DECLARE c CURSOR FOR SELECT 1; SET LOCAL timezone = 'Asia/Tokyo'; SHOW timezone",
+            true,
+            false,
+        ),
+        (
+            "DECLARE c CURSOR FOR SELECT 1; SET timezone = 'Asia/Tokyo'; SHOW timezone; FETCH d",
+            true,
+            false,
+        ),
+    ] {
+        let mut bob = login(&gate, "bob");
+        let answer = bob.simple(text);
+        let shown = answer.rows().into_iter().flatten().flatten().last();
+        assert_eq!(shown.as_deref() == Some("Asia/Tokyo"), within, "{text}");
+        let last = bob.simple("SHOW timezone");
+        assert_eq!(value(&last) == "Asia/Tokyo", behind, "{text}");
+        // The client was told by ParameterStatus what it is now.
+        let told = answer.messages.iter().rev().find_map(|(kind, body)| {
+            (*kind == b'S').then(|| String::from_utf8_lossy(body).contains("Asia/Tokyo"))
+        });
+        assert_eq!(told.unwrap_or(false), behind, "{text}");
+    }
 }
