@@ -15,4 +15,4 @@ In n8n's credentials:
   JWT Auth   passphrase: the line in examples/n8n/keys/token-secret
   Start n8n with NODE_EXTRA_CA_CERTS=examples/n8n/keys/server.pem so that it trusts the gate's certificate.
 TEXT
-exec ../demo.sh --example examples/n8n "$@"
+exec ../demo.sh --example "$PWD" "$@"

@@ -302,9 +302,23 @@ pub fn permission_problems(config: &Config) -> Vec<String> {
         problems.push(format!("{error:#}"));
     }
     for provider in &config.providers {
-        if let ProviderKind::AiPermissions(settings) = &provider.kind {
-            let found = ladder_files(settings).problems();
-            problems.extend(found.iter().map(ToString::to_string));
+        match &provider.kind {
+            ProviderKind::AiPermissions(settings) => {
+                let found = ladder_files(settings).problems();
+                problems.extend(found.iter().map(ToString::to_string));
+            }
+            ProviderKind::File { path, stale_max } => {
+                let opened = FileProvider::open(&provider.name, path, *stale_max);
+                let name = &provider.name;
+                let told = |error| format!("provider \"{name}\": {error}");
+                problems.extend(opened.err().map(told));
+            }
+            // They have no file of their own to be wrong.
+            ProviderKind::Http(_)
+            | ProviderKind::Jwt(_)
+            | ProviderKind::Keto(_)
+            | ProviderKind::Redis(_)
+            | ProviderKind::Sql(_) => {}
         }
     }
     problems

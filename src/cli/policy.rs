@@ -57,6 +57,11 @@ pub(super) async fn check(arguments: args::Check) -> Outcome {
         let found = install::posture(&client, config.enforcement, kind, &views).await;
         findings.extend(found.unwrap_or_else(|errors| errors));
     }
+    // As `serve` does when it starts: each is asked once.
+    app::permissions(&config)
+        .await
+        .map_err(Failure::Unreachable)?;
+    progress(&format!("providers: ok ({})", config.providers.len()));
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     report(&findings);
     if findings.is_empty() {

@@ -1,6 +1,6 @@
 //! `rowgate demo`: cluster, example, gate, and the lines to paste.
 
-use super::scenario::Scenario;
+use super::scenario::{POLICY_TESTS, Scenario};
 use super::setup::{CONFIG_FILE, DemoError, PASSWORD, Setup, USERS, prepare};
 use super::{Cluster, ClusterOptions};
 use crate::app;
@@ -133,10 +133,11 @@ async fn welcome(
         "\nReady in {seconds:.1} s. Rowgate listens on {address}; paste into another terminal:\n"
     )
     .ok();
+    let widest = users.iter().map(|(user, ..)| user.len()).max().unwrap_or(0);
     for (user, password, who) in &users {
         writeln!(
             text,
-            "  PGPASSWORD={password} psql -h {host} -p {port} -U {user:<5} {database}{}{who}",
+            "  PGPASSWORD={password} psql -h {host} -p {port} -U {user:<widest$} {database}{}{who}",
             if who.is_empty() { "" } else { "   # " }
         )
         .ok();
@@ -146,16 +147,23 @@ async fn welcome(
         writeln!(text, "\n  {query};").ok();
         for (user, password, _) in &users {
             let answer = ask(address, database, (user, password), query).await;
-            writeln!(text, "    {user:<6} {answer}").ok();
+            writeln!(text, "    {user:<widest$}  {answer}").ok();
         }
     }
-    commands(&mut text, folder, scenario.is_none());
+    let user = users.first().map_or("bob", |(user, ..)| user);
+    let statement = statements.first().map_or(SUM, String::as_str);
+    commands(&mut text, folder, (user, statement), scenario);
     write!(text, "Press Ctrl-C to stop.").ok();
     text
 }
 
-/// What else can be done with the running demo.
-fn commands(text: &mut String, folder: &Path, managed: bool) {
+/// What else can be done with the running demo, or with the folder that it shows.
+fn commands(
+    text: &mut String,
+    folder: &Path,
+    (user, statement): (&str, &str),
+    scenario: Option<&Scenario>,
+) {
     let file = folder.join(CONFIG_FILE);
     let file = file.display();
     let program = std::env::current_exe().unwrap_or_else(|_| "rowgate".into());
@@ -165,21 +173,40 @@ fn commands(text: &mut String, folder: &Path, managed: bool) {
         "Who may what, changed while they are connected; it holds from the next statement on:\n\n  \
          {program} grant --config {file} --user eve --role 'HR Manager' --until 2099-12-31T23:59:59Z\n\n"
     );
+    let testing = format!(
+        "Who sees what, and what is hidden from them, asserted:\n\n  \
+         {program} test --config {file} {}\n\n",
+        folder.join(POLICY_TESTS).display()
+    );
+    let more = match scenario {
+        None => granting,
+        Some(scenario) if scenario.has_policy_tests() => testing,
+        Some(_) => String::new(),
+    };
+    let (user, statement) = (shell(user), shell(statement));
     // Writing to a String cannot fail.
     write!(
         text,
         "
 What happens to a query, and why; and what an agent is told about the data:
 
-  {program} explain --config {file} --user bob '{SUM}'
-  {program} describe --config {file} --user bob
+  {program} explain --config {file} --user {user} {statement}
+  {program} describe --config {file} --user {user}
 
-{}The audit log: {}
+{more}The audit log: {}
 ",
-        if managed { granting.as_str() } else { "" },
         audit.display()
     )
     .ok();
+}
+
+/// One word of a shell's command line.
+fn shell(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 /// Users (name, password, who they are) and statements to show.
@@ -249,4 +276,23 @@ fn say(out: &mut (dyn Write + Send), text: &str) -> Result<(), DemoError> {
     writeln!(out, "{text}")
         .and_then(|()| out.flush())
         .map_err(DemoError::Output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shell;
+
+    #[test]
+    fn a_word_stays_one_word() {
+        for (word, expected) in [
+            ("bob", "bob"),
+            ("loan-bot", "loan-bot"),
+            ("SELECT 1", "'SELECT 1'"),
+            ("title = 'Diary'", r"'title = '\''Diary'\'''"),
+            ("$(x)", "'$(x)'"),
+            ("", "''"),
+        ] {
+            assert_eq!(shell(word), expected);
+        }
+    }
 }

@@ -6,6 +6,7 @@
 //!   views/           permission views; without it, the running example's
 //!   rowgate.toml     laid over the demo's own configuration, which knows the database and its logins
 //!   try.sql          statements worth trying, one a line
+//!   policy-tests/    who sees what, asserted: for `rowgate test`
 //!   ...              whatever rowgate.toml names; paths in it are relative to the folder
 //! ```
 
@@ -18,6 +19,8 @@ use toml::{Table, Value};
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Most statements of `try.sql` that are tried.
 const STATEMENTS_MAX: usize = 10;
+/// The folder in it with tests for `rowgate test`.
+pub(super) const POLICY_TESTS: &str = "policy-tests";
 
 /// What one folder wants shown.
 #[derive(Debug, Clone)]
@@ -83,16 +86,32 @@ impl Scenario {
         })
     }
 
-    /// The users who can log in by password, with what they show.
+    /// The users who can log in by password, with what they show; superusers last.
     pub(super) fn users(&self) -> Vec<(String, String)> {
         let logins = self.config.get("logins").and_then(Value::as_table);
-        logins
+        let mut users: Vec<_> = logins
             .into_iter()
             .flatten()
-            .filter_map(|(name, login)| Some((name.clone(), login.get("password")?.as_str()?)))
-            .filter(|(_, password)| !password.starts_with("env:") && !password.starts_with("file:"))
-            .map(|(name, password)| (name, password.to_owned()))
+            .filter_map(|(name, login)| {
+                let password = login.get("password")?.as_str()?;
+                let superuser = login.get("superuser").and_then(Value::as_bool);
+                Some((superuser.unwrap_or(false), name.clone(), password))
+            })
+            .filter(|(.., password)| {
+                !password.starts_with("env:") && !password.starts_with("file:")
+            })
+            .map(|(superuser, name, password)| (superuser, name, password.to_owned()))
+            .collect();
+        users.sort();
+        users
+            .into_iter()
+            .map(|(_, name, password)| (name, password))
             .collect()
+    }
+
+    /// Whether it asserts who sees what.
+    pub(super) fn has_policy_tests(&self) -> bool {
+        self.folder.join(POLICY_TESTS).is_dir()
     }
 
     /// Links the folder's other entries into `place`, so that relative paths in the configuration written

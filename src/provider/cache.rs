@@ -9,16 +9,19 @@ use super::{Answer, Asking, Hierarchy, Provider, ProviderError};
 use crate::config::CacheSettings;
 use crate::identity::Caller;
 use crate::metrics::Lookups;
-use moka::sync::Cache;
+use quick_cache::sync::Cache;
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The age allowed, in parts: an answer is kept for all but one of them, and what the resolver made of it
 /// (see [`Cached::generation`]) for the one that is left.
 const PARTS: u32 = 10;
+/// Users are told apart in so many groups when one is forgotten: the others of the group are asked for again, too.
+const GROUPS: usize = 1024;
 
 /// A provider whose good answers are kept for a while. Failures are never kept.
 pub struct Cached {
@@ -27,11 +30,13 @@ pub struct Cached {
     roles: Cache<Arc<str>, Arc<Kept>>,
     user_flights: Flights,
     role_flights: Flights,
-    /// Counts clearings; held while something is kept or cleared, so that neither happens between the
-    /// other's steps.
-    clearings: Mutex<u64>,
-    /// The same count, to be read without waiting.
+    /// Held while something is kept or cleared, so that neither happens between the other's steps.
+    settling: Mutex<()>,
+    /// Counts clearings of everybody.
     epoch: AtomicU64,
+    /// Counts clearings of single users, in groups by their ids' hashes.
+    of_users: Box<[AtomicU64]>,
+    hashes: RandomState,
     /// The count at the last clearing of everything: what was asked for before is not used.
     all_cleared: AtomicU64,
     age_max: Duration,
@@ -43,7 +48,7 @@ pub struct Cached {
 
 struct Kept {
     answer: Answer,
-    /// The number of clearings before it was asked for.
+    /// The number of clearings of everybody before it was asked for.
     asked_in: u64,
     asked: Instant,
 }
@@ -61,20 +66,17 @@ impl Cached {
         settings: &CacheSettings,
         unheard_age_max: Duration,
     ) -> Self {
-        let kept = || {
-            Cache::builder()
-                .max_capacity(settings.entries_max)
-                .time_to_live(settings.age_max.max(unheard_age_max))
-                .build()
-        };
+        let kept = || Cache::new(usize::try_from(settings.entries_max).unwrap_or(usize::MAX));
         Self {
             inner: Arc::new(inner),
             users: kept(),
             roles: kept(),
             user_flights: Flights::default(),
             role_flights: Flights::default(),
-            clearings: Mutex::new(0),
+            settling: Mutex::new(()),
             epoch: AtomicU64::new(0),
+            of_users: (0..GROUPS).map(|_| AtomicU64::new(0)).collect(),
+            hashes: RandomState::new(),
             all_cleared: AtomicU64::new(0),
             age_max: settings.age_max,
             unheard_age_max,
@@ -90,6 +92,17 @@ impl Cached {
             // What was made of answers under the other age is made anew.
             self.clear_with(|_number| ());
         }
+    }
+
+    /// The count of clearings that concern this user alone.
+    fn of_user(&self, user_id: &str) -> Option<&AtomicU64> {
+        // The remainder fits, whatever the size of a pointer.
+        let group = usize::try_from(self.hashes.hash_one(user_id) % GROUPS as u64);
+        self.of_users.get(group.unwrap_or_default())
+    }
+
+    fn settle(&self) -> MutexGuard<'_, ()> {
+        self.settling.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The age allowed now.
@@ -131,35 +144,31 @@ impl Cached {
         if let Some(answer) = self.kept(cache, key) {
             return Ok(answer);
         }
-        let asked_in = self.epoch.load(Ordering::SeqCst);
+        // A key of roles is no user's: that a user of its group is cleared meanwhile costs one more question.
+        let cleared = || (self.epoch.load(Ordering::SeqCst), self.generation_of(key));
+        let before = cleared();
         let asked = Instant::now();
         let answer = asking.await?;
         // What the resolver will refuse must not be kept: its source may be mended meanwhile.
         answer.check()?;
         let kept = Kept {
             answer: answer.clone(),
-            asked_in,
+            asked_in: before.0,
             asked,
         };
-        let clearings = self
-            .clearings
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if *clearings == asked_in {
+        let _settled = self.settle();
+        if cleared() == before {
             cache.insert(Arc::clone(key), Arc::new(kept));
         }
         Ok(answer)
     }
 
     fn clear_with(&self, clear: impl FnOnce(u64)) {
-        let mut clearings = self
-            .clearings
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *clearings += 1;
-        clear(*clearings);
+        let _settled = self.settle();
+        let number = self.epoch.load(Ordering::SeqCst).wrapping_add(1);
+        clear(number);
         // Last: who already sees this number must not find an old entry.
-        self.epoch.store(*clearings, Ordering::SeqCst);
+        self.epoch.store(number, Ordering::SeqCst);
     }
 }
 
@@ -242,6 +251,11 @@ impl Provider for Cached {
         Some(epoch.wrapping_mul(1 << 40).wrapping_add(slices))
     }
 
+    fn generation_of(&self, user_id: &str) -> u64 {
+        let count = self.of_user(user_id);
+        count.map_or(0, |count| count.load(Ordering::SeqCst))
+    }
+
     fn by_user_id(&self) -> bool {
         self.inner.by_user_id()
     }
@@ -253,8 +267,8 @@ impl Provider for Cached {
     fn clear(&self) {
         self.clear_with(|number| {
             self.all_cleared.store(number, Ordering::SeqCst);
-            self.users.invalidate_all();
-            self.roles.invalidate_all();
+            self.users.clear();
+            self.roles.clear();
         });
         self.inner.clear();
     }
@@ -263,7 +277,86 @@ impl Provider for Cached {
         if !self.inner.by_user_id() {
             return self.clear();
         }
-        self.clear_with(|_number| self.users.invalidate(user_id));
+        {
+            let _settled = self.settle();
+            self.users.remove(user_id);
+            // Last, as in `clear_with`.
+            if let Some(count) = self.of_user(user_id) {
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+        }
         self.inner.clear_user(user_id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::Resolver;
+
+    /// Everybody holds a role; counts how often it was asked.
+    #[derive(Default)]
+    struct Asked(Arc<AtomicU64>);
+
+    impl Provider for Asked {
+        fn name(&self) -> &str {
+            "asked"
+        }
+
+        fn by_user_id(&self) -> bool {
+            true
+        }
+
+        fn find<'a>(&'a self, _: &'a Caller) -> Asking<'a, Answer> {
+            let number = self.0.fetch_add(1, Ordering::SeqCst);
+            let roles = BTreeSet::from([format!("role {number}")]);
+            Box::pin(async move {
+                Ok(Answer {
+                    roles,
+                    ..Answer::default()
+                })
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn forgetting_one_user_asks_about_that_user_again_and_hardly_anybody_else() {
+        let asked = Asked::default();
+        let count = Arc::clone(&asked.0);
+        let settings = CacheSettings {
+            age_max: Duration::from_secs(3_600),
+            ..CacheSettings::default()
+        };
+        let cached = Cached::new(asked, &settings);
+        cached.set_heard(true);
+        let resolver = Resolver::new(vec![Arc::new(cached)], Duration::from_secs(5));
+        let callers: Vec<Caller> = (0..50)
+            .map(|number| Caller::assumed(&format!("user {number}")))
+            .collect();
+        let mut before = Vec::new();
+        for caller in &callers {
+            before.push(resolver.principal(caller).await.unwrap());
+        }
+        assert_eq!(count.load(Ordering::SeqCst), 50);
+        resolver.clear_user("user 7");
+        let mut made_anew = 0;
+        for (caller, before) in callers.iter().zip(&before) {
+            let now = resolver.principal(caller).await.unwrap();
+            made_anew += usize::from(!Arc::ptr_eq(&now, before));
+            assert_eq!(
+                now.roles().eq(before.roles()),
+                caller.user_id() != "user 7",
+                "{}",
+                caller.user_id()
+            );
+        }
+        assert_eq!(count.load(Ordering::SeqCst), 51, "one question");
+        // By chance somebody is in the same group.
+        assert!((1..10).contains(&made_anew), "{made_anew}");
+        resolver.clear();
+        for caller in &callers {
+            resolver.principal(caller).await.unwrap();
+        }
+        assert_eq!(count.load(Ordering::SeqCst), 101, "and then everybody");
     }
 }

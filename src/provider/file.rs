@@ -211,7 +211,14 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<T, ProviderError>
     let text = || std::str::from_utf8(&bytes).map_err(|error| garbage(error.to_string()));
     let content: T = match ending {
         Some("toml") => {
-            toml::from_str(text()?).map_err(|error| garbage(error.message().to_owned()))?
+            let text = text()?;
+            // Without the piece of the file that the error would show.
+            let told = |error: toml::de::Error| {
+                let before = error.span().and_then(|span| text.get(..span.start));
+                let line = before.map_or(1, |before| before.matches('\n').count() + 1);
+                garbage(format!("{} at line {line}", error.message()))
+            };
+            toml::from_str(text).map_err(told)?
         }
         Some("yaml" | "yml") => yaml(text()?).map_err(garbage)?,
         _ => serde_json::from_slice(&bytes).map_err(|error| garbage(error.to_string()))?,

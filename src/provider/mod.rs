@@ -96,6 +96,12 @@ pub trait Provider: Send + Sync + 'static {
         None
     }
 
+    /// As [`Provider::generation`], of one user: changes whenever what is kept of this user alone is forgotten, so that
+    /// a change of one user's roles costs the others nothing.
+    fn generation_of(&self, _user_id: &str) -> u64 {
+        0
+    }
+
     /// Whether the user id alone decides the answer: not the login, the claims or the network.
     fn by_user_id(&self) -> bool {
         false
@@ -109,7 +115,8 @@ pub trait Provider: Send + Sync + 'static {
     /// Forgets what it kept, if it keeps anything.
     fn clear(&self) {}
 
-    /// Forgets what it kept of one user; at least that.
+    /// Forgets what it kept of one user; at least that. [`Provider::generation_of`] that user changes, or
+    /// [`Provider::generation`] does.
     fn clear_user(&self, _user_id: &str) {
         self.clear();
     }

@@ -12,13 +12,13 @@ use crate::metrics::Lookups;
 use arc_swap::ArcSwapOption;
 use futures_util::future::{BoxFuture, FutureExt, TryFutureExt};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use moka::sync::Cache;
+use quick_cache::sync::Cache;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Most principals kept.
-const PRINCIPALS_MAX: u64 = 10_000;
+const PRINCIPALS_MAX: usize = 10_000;
 /// Most providers asked at the same time for one caller.
 const ASKED_AT_ONCE: usize = 8;
 
@@ -107,7 +107,7 @@ impl Resolver {
     /// [`Reason::NotAuthorized`] when the user is a superuser and this login may not be one.
     pub async fn principal(&self, caller: &Caller) -> Result<Arc<Principal>, Error> {
         // Taken before asking, so that what changes meanwhile is not kept.
-        let generations = self.generations();
+        let generations = self.generations(caller.user_id());
         let principal = match (generations, self.kept.get(caller.key())) {
             (Some(now), Some(kept)) if self.holds(&kept, &now) => {
                 self.lookups.hits.add();
@@ -175,24 +175,30 @@ impl Resolver {
     pub fn clear(&self) {
         self.providers.iter().for_each(|provider| provider.clear());
         self.steps.iter().for_each(|step| step.clear());
-        self.kept.invalidate_all();
+        self.kept.clear();
     }
 
-    /// Makes every provider forget what it kept of one user.
+    /// Makes every provider forget what it kept of one user; what is kept of the others stays.
     pub fn clear_user(&self, user_id: &str) {
         self.providers
             .iter()
             .for_each(|provider| provider.clear_user(user_id));
         self.steps.iter().for_each(|step| step.clear());
-        // Kept by session; making one anew from the providers' answers is cheap.
-        self.kept.invalidate_all();
+        // Principals are kept by session. Those of this user are told by their generations.
     }
 
-    fn generations(&self) -> Option<Vec<u64>> {
-        let providers = self.providers.iter().map(|provider| provider.generation());
-        let steps = self.steps.iter().map(|step| step.generation());
-        let hierarchy = Some(self.hierarchy.generation());
-        providers.chain(steps).chain([hierarchy]).collect()
+    /// What a principal of this user is made of, in numbers: while they stay, so may it.
+    fn generations(&self, user_id: &str) -> Option<Vec<u64>> {
+        let mut numbers = Vec::with_capacity(2 * self.providers.len() + self.steps.len() + 1);
+        for provider in &self.providers {
+            numbers.push(provider.generation()?);
+            numbers.push(provider.generation_of(user_id));
+        }
+        for step in &self.steps {
+            numbers.push(step.generation()?);
+        }
+        numbers.push(self.hierarchy.generation());
+        Some(numbers)
     }
 
     fn holds(&self, kept: &Kept, generations: &[u64]) -> bool {

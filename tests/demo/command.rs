@@ -288,10 +288,20 @@ fn an_example_of_ones_own_brings_its_data_views_and_configuration() {
     let demo = Demo::start(&temporary, &["--example", folder.to_str().unwrap()]);
     assert!(
         demo.greeting
-            .contains("SELECT count(*) FROM parcels;\n    piet   2\n"),
+            .contains("SELECT count(*) FROM parcels;\n    piet  2\n"),
         "{}",
         demo.greeting
     );
+    // What else it tells to try is about this example, and nothing of another one.
+    assert!(
+        demo.greeting
+            .contains("--user piet 'SELECT count(*) FROM parcels'"),
+        "{}",
+        demo.greeting
+    );
+    for other in ["bob", "invoices", "HR Manager"] {
+        assert!(!demo.greeting.contains(other), "{other}: {}", demo.greeting);
+    }
     let seen = demo.psql_with(
         "piet",
         "secret",

@@ -22,5 +22,6 @@ mod support;
 
 mod cluster;
 mod command;
+mod examples;
 mod process;
 mod readme;

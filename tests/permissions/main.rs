@@ -19,7 +19,6 @@
 )]
 
 mod conformance;
-mod examples;
 mod issuer;
 mod jwks;
 mod sessions;

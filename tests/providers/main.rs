@@ -23,7 +23,6 @@ mod keto;
 mod support;
 mod worlds;
 
-mod examples;
 mod http;
 mod redis;
 

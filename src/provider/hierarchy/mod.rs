@@ -8,6 +8,7 @@ use super::names::{covers, scope, well_formed};
 use super::{ProviderError, Reloadable};
 use arc_swap::ArcSwap;
 use serde::Deserialize;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::path::PathBuf;
@@ -129,13 +130,14 @@ impl Hierarchy {
     ) -> Result<BTreeSet<String>, TooMany> {
         let mut all = held;
         all.retain(|permission| left(permission));
-        let mut waiting: VecDeque<String> = all.iter().cloned().collect();
+        let held = all.iter().map(|held| Cow::Owned(held.clone()));
+        let mut waiting: VecDeque<Cow<'_, str>> = held.collect();
         while let Some(permission) = waiting.pop_front() {
             for brought in covered(&self.permissions, &permission).flat_map(|(_, brought)| brought)
             {
                 if left(brought) && !all.contains(brought) {
                     all.insert(brought.clone());
-                    waiting.push_back(brought.clone());
+                    waiting.push_back(Cow::Borrowed(brought));
                 }
             }
             within(all.len())?;
@@ -222,10 +224,10 @@ fn within(count: usize) -> Result<(), TooMany> {
 }
 
 /// The entries that holding `name` means holding.
-fn covered<'a>(
+fn covered<'a, 'n>(
     brings: &'a Brings,
-    name: &'a str,
-) -> impl Iterator<Item = (&'a String, &'a BTreeSet<String>)> {
+    name: &'n str,
+) -> impl Iterator<Item = (&'a String, &'a BTreeSet<String>)> + use<'a, 'n> {
     let from = scope(name).unwrap_or(name);
     brings
         .range::<str, _>((Bound::Included(from), Bound::Unbounded))
