@@ -198,6 +198,11 @@ fn generated(generate: &Generate) -> String {
                 .collect();
             format!("WITH c0 AS (SELECT 'xx'::text AS x){doubling} SELECT length(x) FROM c{n}")
         }
+        "like_in" | "like_exists" | "like_any" | "ilike_in" | "ilike_exists" | "ilike_any" => {
+            let (operator, table) = generate.shape.split_once('_').unwrap();
+            let pattern = "%a".repeat(n);
+            format!("SELECT count(*) FROM ledger_{table} WHERE path {operator} '{pattern}'")
+        }
         other => panic!("unknown shape {other}"),
     }
 }

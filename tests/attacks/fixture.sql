@@ -103,6 +103,8 @@ INSERT INTO public.ledger_exists
            'CANARY-net', 'CANARY-hexa', 'CANARY-enc', 'CANARY-arr', 'CANARY-field', 'CANARY-opt', 'CANARY-fmt',
            'CANARY-zone', 'CANARY-path['
     FROM (VALUES (9001, 'Finance'), (9002, 'Legal')) v(id, department);
+-- Long enough that a pattern which goes along with it exhausts the stack.
+UPDATE public.ledger_exists SET path = path || repeat('a', 100000) WHERE id = 9001;
 CREATE INDEX ON public.ledger_exists (amount);
 CREATE TABLE public.ledger_in (LIKE public.ledger_exists INCLUDING ALL);
 CREATE TABLE public.ledger_any (LIKE public.ledger_exists INCLUDING ALL);

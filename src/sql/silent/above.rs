@@ -8,7 +8,14 @@ use super::types::{Family, Value};
 use super::{Mode, Prover, Why};
 use crate::sql::lists::{self, FunctionClass};
 use pg_query::NodeEnum;
-use pg_query::protobuf::{FuncCall, Node, SelectStmt, WindowDef};
+use pg_query::protobuf::{FuncCall, LimitOption, Node, SelectStmt, WindowDef};
+
+/// Whether an expression has a column of this level, and whether one that may be of another.
+#[derive(Default)]
+struct Columns {
+    own: bool,
+    other: bool,
+}
 
 impl Prover<'_> {
     /// An expression that is evaluated only on rows the caller may see; the subqueries in it are not.
@@ -45,6 +52,7 @@ impl Prover<'_> {
         let Some(name) = name_of(&call.funcname) else {
             return Err("a function of the customer's".into());
         };
+        self.own_aggregate(call)?;
         let window = call.over.as_deref();
         let by_index = matches!(name, "min" | "max" | "bool_and" | "bool_or" | "every");
         if call.agg_distinct || (by_index && window.is_none()) {
@@ -56,6 +64,62 @@ impl Prover<'_> {
                 .try_for_each(|key| self.sort_key(key))?;
         }
         window.map_or(Ok(()), |window| self.window_keys(window))
+    }
+
+    /// An aggregate call belongs to this level. One whose columns are all of an outer level is that level's
+    /// (PostgreSQL's `check_agg_arguments`): down here it is a value, and this level still has a row for each of its rows.
+    pub(super) fn own_aggregate(&self, call: &FuncCall) -> Result<(), Why> {
+        if self.frames.len() <= 1 || !is_aggregate(call) {
+            return Ok(());
+        }
+        let mut columns = Columns::default();
+        let parts = call.args.iter().chain(&call.agg_order);
+        for part in parts.chain(call.agg_filter.as_deref()) {
+            self.columns_of(part, &mut columns);
+        }
+        if columns.own || !columns.other {
+            Ok(())
+        } else {
+            Err("an aggregate of a query around it".into())
+        }
+    }
+
+    /// Which levels the columns of an expression may be of.
+    fn columns_of(&self, node: &Node, columns: &mut Columns) {
+        let Some(node) = inner(node) else {
+            return;
+        };
+        if let NodeEnum::ColumnRef(column) = node {
+            let own = self.is_of_this_level(&column.fields);
+            columns.own |= own;
+            columns.other |= !own;
+            return;
+        }
+        let Some(children) = children(node) else {
+            columns.other = true;
+            return;
+        };
+        columns.other |= matches!(node, NodeEnum::SubLink(_));
+        for child in children {
+            self.columns_of(child, columns);
+        }
+    }
+
+    /// Whether a name certainly means a column of this level: names are looked for from the inside out.
+    fn is_of_this_level(&self, fields: &[Node]) -> bool {
+        let items = self.frames.last().map(Vec::as_slice).unwrap_or_default();
+        match fields
+            .iter()
+            .filter_map(string)
+            .collect::<Vec<_>>()
+            .as_slice()
+        {
+            [name] if fields.len() == 1 => items
+                .iter()
+                .any(|item| item.columns.iter().any(|(known, _)| known == name)),
+            [alias, _name] => items.iter().any(|item| item.alias == *alias),
+            _other => false,
+        }
     }
 
     /// The keys of a window.
@@ -203,12 +267,13 @@ pub(super) fn silent_aggregate(
     }
 }
 
-/// Whether a query returns at most one row whatever the data: an aggregate without GROUP BY, or LIMIT 1.
+/// Whether a query returns at most one row whatever the data: an aggregate without GROUP BY, or LIMIT 1 without ties.
 pub(super) fn one_row(query: &SelectStmt) -> bool {
-    let limited = query
-        .limit_count
-        .as_deref()
-        .is_some_and(|node| matches!(integer_node(node), Some(0 | 1)));
+    let limited = query.limit_option == LimitOption::Count as i32
+        && query
+            .limit_count
+            .as_deref()
+            .is_some_and(|node| matches!(integer_node(node), Some(0 | 1)));
     let plain = query.larg.is_none() && query.values_lists.is_empty();
     let aggregated = plain
         && query.group_clause.is_empty()

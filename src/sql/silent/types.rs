@@ -148,7 +148,7 @@ pub(super) fn comparable(left: &Value, right: &Value) -> bool {
     if [a, b].iter().any(|family| {
         matches!(
             family,
-            Family::Computed | Family::Opaque | Family::Vector(_)
+            Family::Computed | Family::Opaque | Family::HalfVector(_) | Family::Vector(_)
         )
     }) {
         return false;
