@@ -162,24 +162,41 @@ fn admit_here(text: &str, grants: &Grants, options: &Options) -> Result<Verified
         .any(|used| matches!(used.table.source, ShadowSource::Inline(_)));
     if inline {
         return verify::verify(
-            shadow::compose(&rest, &used, Form::Inline, "inline enforcement"),
+            shadow::compose(&rest, &used, Form::Inline, false, "inline enforcement"),
             grants,
         );
     }
+    let tables: Vec<silent::ShadowedTable<'_>> = used
+        .iter()
+        .map(|used| (used.shadow.as_str(), used.table))
+        .collect();
+    let types = options.parameter_types.as_slice();
+    let skip = tables.len() + rest.catalogued();
+    let apart = |select: &_| !silent::barrier::is_enough(select, &tables, skip, types, grants);
+    let sealed = |why: &str, apart: bool| match apart {
+        true => shadow::compose(&rest, &used, Form::Sealed, true, &format!("{why}; {APART}")),
+        false => shadow::compose(&rest, &used, Form::Sealed, false, why),
+    };
     if options.open_allowed && !reads_catalogue {
-        let tables: Vec<silent::ShadowedTable<'_>> = used
-            .iter()
-            .map(|used| (used.shadow.as_str(), used.table))
-            .collect();
         let why = "nothing in it can fail on a hidden row";
-        let open = shadow::compose(&rest, &used, Form::Open, why);
-        let sealed = |why: &str| shadow::compose(&rest, &used, Form::Sealed, why);
-        let proof = |select: &_| silent::prove(select, &tables, &options.parameter_types, grants);
-        return verify::verify_open(open, grants, proof, sealed);
+        let open = shadow::compose(&rest, &used, Form::Open, false, why);
+        let judge = |select: &_| {
+            let why = silent::prove(select, &tables, types, grants).err()?;
+            Some((why, apart(select)))
+        };
+        return verify::verify_unless(open, grants, judge, |(why, apart)| sealed(&why, apart));
     }
-    let reason = match reads_catalogue {
+    let why = match reads_catalogue {
         true => "it reads the catalogue",
         false => "the open form is switched off",
     };
-    verify::verify(shadow::compose(&rest, &used, Form::Sealed, reason), grants)
+    let judge = |select: &_| {
+        let fails = silent::prove(select, &tables, types, grants).is_err();
+        (fails && apart(select)).then_some(())
+    };
+    verify::verify_unless(sealed(why, false), grants, judge, |()| sealed(why, true))
 }
+
+/// Why the shadows are computed apart, behind the reason why the query is sealed.
+const APART: &str =
+    "computed apart, because PostgreSQL might take a part of it into a view that fails there";

@@ -52,6 +52,11 @@ pub(super) struct Rest {
 }
 
 impl Rest {
+    /// How many shadows of catalogue relations there are.
+    pub(super) fn catalogued(&self) -> usize {
+        self.catalogue.len()
+    }
+
     /// Takes a rewritten query apart.
     pub(crate) fn of(mut query: Box<Query>, parameters: u16, catalogue: Catalogue) -> Self {
         hoist_with(&mut query);
@@ -71,11 +76,12 @@ impl Rest {
     }
 }
 
-/// Puts the shadows of `used` in front of the rest.
+/// Puts the shadows of `used` in front of the rest; `apart`: no condition is to be taken into them.
 pub(super) fn compose(
     rest: &Rest,
     used: &[Used<'_>],
     form: Form,
+    apart: bool,
     form_reason: &str,
 ) -> ShadowedQuery {
     let mut fields: Vec<PrincipalField> = rest.fields.clone();
@@ -87,6 +93,7 @@ pub(super) fn compose(
             body: body(used.table, form, rest.parameters, &mut fields),
             materialize: match (form, used.references) {
                 (Form::Inline, _) => Materialize::Always,
+                (_form, _references) if apart => Materialize::Always,
                 (Form::Open | Form::Sealed, 0 | 1) => Materialize::Default,
                 (Form::Open | Form::Sealed, _several) => Materialize::Never,
             },

@@ -49,7 +49,7 @@ fn options() -> Options {
     }
 }
 
-fn run(text: &str) -> Result<super::VerifiedQuery, Refusal> {
+pub(super) fn run(text: &str) -> Result<super::VerifiedQuery, Refusal> {
     admit(text, &grants(), &options())
 }
 
@@ -197,7 +197,7 @@ fn refusals_say_where_and_what_next() {
     }
 }
 
-fn form(text: &str) -> (Form, String) {
+pub(super) fn form(text: &str) -> (Form, String) {
     let query = run(text).unwrap_or_else(|refusal| panic!("{text}: {refusal:?}"));
     (query.form(), query.form_reason().to_owned())
 }

@@ -83,7 +83,7 @@ async fn fingerprint(database: &str) -> String {
             "SELECT (SELECT string_agg(relname::text || relkind::text, ',' ORDER BY oid) FROM pg_class WHERE relnamespace \
              = 'public'::regnamespace), (SELECT md5(string_agg(i::text, ',' ORDER BY id)) FROM public.invoices \
              i), (SELECT count(*) FROM public.transactions), (SELECT md5(string_agg(s::text, ',')) FROM \
-             public.salaries s), (SELECT count(*) FROM pg_roles), (SELECT last_value FROM \
+             public.salaries s), (SELECT count(*) FROM pg_roles WHERE rolname !~ '^rowgate'), (SELECT last_value FROM \
              public.salaries_id_seq), (SELECT count(*) FROM pg_proc), (SELECT count(*) FROM \
              pg_largeobject_metadata)",
         )

@@ -105,7 +105,7 @@ pub(super) fn arithmetic(operator: &str, left: &Node, right: &Node) -> Option<Va
 }
 
 /// `INTERVAL '30 days'` and its like, of at most three digits: 9999 years before now there are no timestamps.
-fn short_interval(node: &Node) -> bool {
+pub(super) fn short_interval(node: &Node) -> bool {
     const UNITS: [&str; 7] = ["second", "minute", "hour", "day", "week", "month", "year"];
     let Some(NodeEnum::TypeCast(cast)) = inner(node) else {
         return false;

@@ -34,6 +34,7 @@
 //! is not proved, and the query is sealed: the default is to deny.
 
 mod above;
+pub(super) mod barrier;
 mod expr;
 mod from;
 mod functions;

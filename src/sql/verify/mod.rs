@@ -170,24 +170,24 @@ pub(super) fn verify(query: ShadowedQuery, grants: &Grants) -> Result<VerifiedQu
     Ok(seal(query, clock_words, grants))
 }
 
-/// As [`verify`], if `proof` holds of the very tree that was read; else what `sealed` makes of why not takes its place,
-/// the same query over other shadows.
+/// As [`verify`], unless `judge`, which sees the very tree that was read, finds something: then what `other` makes of
+/// that takes its place, the same query over other shadows.
 ///
 /// # Errors
 /// As [`verify`].
-pub(super) fn verify_open(
-    open: ShadowedQuery,
+pub(super) fn verify_unless<T: Send>(
+    query: ShadowedQuery,
     grants: &Grants,
-    proof: impl FnOnce(&SelectStmt) -> Result<(), String> + Send,
-    sealed: impl FnOnce(&str) -> ShadowedQuery,
+    judge: impl FnOnce(&SelectStmt) -> Option<T> + Send,
+    other: impl FnOnce(T) -> ShadowedQuery,
 ) -> Result<VerifiedQuery, Refusal> {
-    let (clock_words, proved) = read(&open, grants, proof)?;
-    let Err(why) = proved else {
-        return Ok(seal(open, clock_words, grants));
+    let (clock_words, found) = read(&query, grants, judge)?;
+    let Some(found) = found else {
+        return Ok(seal(query, clock_words, grants));
     };
-    let sealed = sealed(&why);
-    shadows::exchanged(&open, &sealed, grants)?;
-    Ok(seal(sealed, clock_words, grants))
+    let other = other(found);
+    shadows::exchanged(&query, &other, grants)?;
+    Ok(seal(other, clock_words, grants))
 }
 
 /// Parses and checks the final text, then lets `then` look at the tree. Also says whether it has clock words.
