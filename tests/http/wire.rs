@@ -1,6 +1,7 @@
-//! The same through both doors: every golden case, and every attack of one statement, has one outcome.
+//! The same through both doors: every golden case, every attack of one statement and every typical mistake has one outcome,
+//! as Anne and as Bob.
 
-use crate::gate::{gate, token};
+use crate::gate::{Gate, gate, token};
 use serde::Deserialize;
 use serde_json::Value;
 use std::path::Path;
@@ -8,6 +9,7 @@ use tokio_postgres::SimpleQueryMessage;
 
 #[derive(Deserialize)]
 struct Case {
+    #[serde(alias = "mistake")]
     id: String,
     #[serde(default)]
     sql: String,
@@ -17,7 +19,7 @@ struct Case {
 
 #[derive(Deserialize)]
 struct File {
-    #[serde(default)]
+    #[serde(default, alias = "answer")]
     case: Vec<Case>,
 }
 
@@ -98,13 +100,26 @@ fn over_http(answer: &crate::gate::Answer) -> Outcome {
 async fn the_wire_and_http_have_the_same_outcome() {
     // Queries that never end are among them.
     let gate = gate("wire", |config| config.limits.statement_ms_max = 1_000).await;
+    // At the same time: most of it is waiting for those queries.
+    let (anne, bob) = tokio::join!(both_doors(&gate, "anne"), both_doors(&gate, "bob"));
+    for (compared, apart, wrong) in [anne, bob] {
+        println!("{compared} compared, {apart} that need a session or several statements");
+        assert!(compared > 300, "only {compared} compared");
+        let count = wrong.len();
+        assert!(wrong.is_empty(), "{count} differ:\n{}", wrong.join("\n"));
+    }
+}
+
+/// How many cases were compared as this user, how many HTTP has no room for, and which differ.
+async fn both_doors(gate: &Gate, user: &str) -> (usize, usize, Vec<String>) {
     // By the same login: some answers name it.
-    let client = gate.connect("agent.anne", &token("anne")).await;
+    let client = gate.connect(&format!("agent.{user}"), &token(user)).await;
     let mut wrong = Vec::new();
     let (mut compared, mut apart) = (0, 0);
     let all = cases("tests/cases")
         .into_iter()
-        .chain(cases("tests/attacks"));
+        .chain(cases("tests/attacks"))
+        .chain(cases("tests/errors"));
     for case in all {
         let sql = case.sql.as_str();
         // What has a meaning only in a session, or is several statements, is refused here.
@@ -114,7 +129,7 @@ async fn the_wire_and_http_have_the_same_outcome() {
             use rowgate::sql::statement::StatementKind::{Query, Refused};
             matches!(statements.as_slice(), [one] if matches!(one.kind, Query | Refused(_)))
         });
-        let answer = gate.query("anne", sql).await;
+        let answer = gate.query(user, sql).await;
         let http = over_http(&answer);
         // Wider than a document, or one of the words that the wire answers for a client's library alone.
         if answer.body["truncated"] == true || case.id == "functions-040" {
@@ -145,14 +160,7 @@ async fn the_wire_and_http_have_the_same_outcome() {
             ));
         }
     }
-    println!("{compared} compared, {apart} that need a session or several statements");
-    assert!(compared > 300, "only {compared} compared");
-    assert!(
-        wrong.is_empty(),
-        "{} differ:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    (compared, apart, wrong)
 }
 
 /// As many rows, in any order where none was asked for; JSON has other spaces, and random differs.
