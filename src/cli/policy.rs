@@ -4,7 +4,7 @@ use super::serve::load;
 use super::{Exit, Failure, Outcome, args, print, progress};
 use crate::app::{self, ControlLogin};
 use crate::config::{Config, Enforcement};
-use crate::install::{self, Finding, InstallError, InstallOptions, LoginKind, Passwords};
+use crate::install::{self, Finding, InstallError, InstallOptions, LoginKind, Passwords, Severity};
 use crate::policy::PermissionView;
 use std::fmt::Write as _;
 
@@ -52,22 +52,48 @@ pub(super) async fn check(arguments: args::Check) -> Outcome {
     if arguments.strict {
         findings.extend(super::catalogue::check(&config, &views).await?);
     }
+    let installed = findings.is_empty();
     for (login, kind) in logins(&config) {
-        let client = connect(&config, login).await?;
+        let client = match app::connect(&config, login).await {
+            Ok(client) => client,
+            // What `apply` has not made yet cannot log in.
+            Err(error) if !installed => {
+                findings.push(broken(
+                    &error,
+                    "every query runs as it",
+                    Some("rowgate apply"),
+                ));
+                continue;
+            }
+            Err(error) => return Err(Failure::Unreachable(error)),
+        };
         let found = install::posture(&client, config.enforcement, kind, &views).await;
         findings.extend(found.unwrap_or_else(|errors| errors));
     }
     // As `serve` does when it starts: each is asked once.
-    app::permissions(&config)
-        .await
-        .map_err(Failure::Unreachable)?;
-    progress(&format!("providers: ok ({})", config.providers.len()));
+    match app::permissions(&config).await {
+        Ok(_) => progress(&format!("providers: ok ({})", config.providers.len())),
+        Err(error) => {
+            let why = "`rowgate serve` does not start without every provider";
+            findings.push(broken(&error, why, None));
+        }
+    }
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     report(&findings);
     if findings.is_empty() {
         Ok(Exit::Ok)
     } else {
         Ok(Exit::Findings)
+    }
+}
+
+/// Something that `serve` would not start with.
+fn broken(error: &anyhow::Error, why: &str, fix: Option<&str>) -> Finding {
+    Finding {
+        severity: Severity::Error,
+        what: format!("{error:#}"),
+        why: why.to_owned(),
+        fix: fix.map(str::to_owned),
     }
 }
 

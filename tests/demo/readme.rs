@@ -1,6 +1,10 @@
 //! What the README shows is what happens.
 
 use crate::process::Temporary;
+use crate::support;
+use rowgate::demo::{DATA, SCHEMA};
+use secrecy::ExposeSecret;
+use std::path::Path;
 use std::process::Command;
 
 fn readme() -> String {
@@ -92,5 +96,86 @@ fn the_readmes_commands_print_what_it_shows() {
             expected,
             "{command}"
         );
+    }
+}
+
+/// The program with the README's environment: how it ended, and all that it said.
+fn run_in(folder: &Path, admin_password: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rowgate"));
+    command.args(arguments).current_dir(folder);
+    for name in ["ROWGATE_PASSWORD", "READER_PASSWORD", "BOB_PASSWORD"] {
+        command.env(name, "secret");
+    }
+    command.env("ADMIN_PASSWORD", admin_password);
+    let ran = command.output().unwrap();
+    let said = String::from_utf8_lossy(&[ran.stdout, ran.stderr].concat()).into_owned();
+    (ran.status.code(), said)
+}
+
+/// The configuration, the view and the commands of "Your own database", for a database of one's own.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_readmes_own_database_is_mended_step_by_step() {
+    let cluster = support::start();
+    let server = cluster.connect("postgres").await.unwrap();
+    server.batch_execute("CREATE DATABASE shop").await.unwrap();
+    let shop = cluster.connect("shop").await.unwrap();
+    shop.batch_execute(SCHEMA).await.unwrap();
+    shop.batch_execute(DATA).await.unwrap();
+    let temporary = Temporary::new();
+    let port = format!("[upstream]\nport = {}\n", cluster.port());
+    let toml = block("toml").replace("[upstream]\n", &port);
+    std::fs::write(temporary.path().join("rowgate.toml"), toml).unwrap();
+    let views = temporary.path().join("views");
+    std::fs::create_dir(&views).unwrap();
+    std::fs::write(views.join("invoices.sql"), block("sql")).unwrap();
+    let password = cluster.password().expose_secret();
+    let rowgate = |arguments: &[&str]| run_in(temporary.path(), password, arguments);
+
+    // Before anything is done: what is missing, and what makes it.
+    let (code, said) = rowgate(&["check"]);
+    assert_eq!(code, Some(1), "{said}");
+    for expected in [
+        "invoices.sql is not installed",
+        "as rowgate: password authentication failed",
+        "fix: rowgate apply",
+        "provider \"sql\" does not work",
+    ] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    let (code, said) = rowgate(&["plan"]);
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = rowgate(&["apply"]);
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = rowgate(&["check"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("provider \"sql\" does not work"), "{said}");
+    assert!(!said.contains("rowgate apply"), "{said}");
+
+    let reader = readme().split("```sql\n").nth(2).unwrap().to_owned();
+    let reader = reader
+        .split("```")
+        .next()
+        .unwrap()
+        .replace("'...'", "'secret'");
+    shop.batch_execute(&reader).await.unwrap();
+    // The one warning that is left says itself what mends it.
+    let (_, said) = rowgate(&["check"]);
+    let fix = said.split("fix: ").nth(1).unwrap().lines().next().unwrap();
+    shop.batch_execute(fix).await.unwrap();
+    let (code, said) = rowgate(&["check"]);
+    assert_eq!(code, Some(0), "{said}");
+
+    let sum = "SELECT sum(amount) FROM invoices";
+    for (arguments, expected) in [
+        (
+            &["explain", "--user", "bob", sum][..],
+            "decision     allowed",
+        ),
+        (&["describe", "--user", "bob"][..], "Table invoices"),
+        (&["whoami", "--user", "bob"][..], "HR Manager"),
+    ] {
+        let (code, said) = rowgate(arguments);
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.contains(expected), "{said}");
     }
 }
