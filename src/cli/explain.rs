@@ -1,33 +1,22 @@
 //! `rowgate explain`: what would happen to a query, and why.
 
-use super::policy::{connect, failure};
-use super::serve::load;
-use super::{Exit, Failure, Outcome, args, print};
-use crate::app::{self, ControlLogin};
+use super::policy::{About, about};
+use super::{Exit, Outcome, args, print};
 use crate::config::Condition;
 use crate::error::Refusal;
 use crate::gateway::lacking;
 use crate::identity::Principal;
-use crate::install;
 use crate::policy::{Grants, Policy};
 use crate::sql::statement::{Statement, StatementKind, split};
 use crate::sql::{self, Form, Options, VerifiedQuery};
 use std::fmt::Write as _;
 
 pub(super) async fn run(arguments: args::Explain) -> Outcome {
-    let config = load(&arguments.config)?;
-    let principal = app::principal(&config, &arguments.user)
-        .await
-        .map_err(Failure::Unreachable)?;
-    let client = connect(&config, ControlLogin::Gate).await?;
-    let policy = install::load_policy(
-        &config.views,
-        &client,
-        config.enforcement,
-        config.tuples.as_ref(),
-    )
-    .await
-    .map_err(failure)?;
+    let About {
+        config,
+        principal,
+        policy,
+    } = about(&arguments.config, &arguments.user).await?;
     let mut text = String::new();
     who(&mut text, &principal);
     held_back(&mut text, &principal, &config.conditions);

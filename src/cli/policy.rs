@@ -4,8 +4,9 @@ use super::serve::load;
 use super::{Exit, Failure, Outcome, args, print, progress};
 use crate::app::{self, ControlLogin};
 use crate::config::{Config, Enforcement};
+use crate::identity::Principal;
 use crate::install::{self, Finding, InstallError, InstallOptions, LoginKind, Passwords, Severity};
-use crate::policy::PermissionView;
+use crate::policy::{PermissionView, Policy};
 use std::fmt::Write as _;
 
 pub(super) async fn plan(arguments: args::WithConfig) -> Outcome {
@@ -169,6 +170,35 @@ fn barrier_only(config: &Config, command: &str) -> Result<(), Failure> {
              the database"
         ))),
     }
+}
+
+/// Who a user is by the providers' word, and what the policy says: for the commands that tell about one user.
+pub(super) struct About {
+    pub(super) config: Config,
+    pub(super) principal: Principal,
+    pub(super) policy: Policy,
+}
+
+/// Asks the providers about a user, and the database about the views.
+pub(super) async fn about(arguments: &args::WithConfig, user: &str) -> Result<About, Failure> {
+    let config = load(arguments)?;
+    let principal = app::principal(&config, user)
+        .await
+        .map_err(Failure::Unreachable)?;
+    let client = connect(&config, ControlLogin::Gate).await?;
+    let policy = install::load_policy(
+        &config.views,
+        &client,
+        config.enforcement,
+        config.tuples.as_ref(),
+    )
+    .await
+    .map_err(failure)?;
+    Ok(About {
+        config,
+        principal,
+        policy,
+    })
 }
 
 pub(super) async fn connect(

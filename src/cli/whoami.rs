@@ -1,10 +1,7 @@
 //! `rowgate whoami`: what one user is and may do, as `SHOW rowgate.principal` tells them.
 
-use super::policy::{connect, failure};
-use super::serve::load;
-use super::{Exit, Failure, Outcome, args, print};
-use crate::app::{self, ControlLogin};
-use crate::install;
+use super::policy::{About, about};
+use super::{Exit, Outcome, args, print};
 use crate::policy;
 
 #[derive(Debug, clap::Args)]
@@ -23,20 +20,12 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments) -> Outcome {
-    let config = load(&arguments.config)?;
-    let principal = app::principal(&config, &arguments.user)
-        .await
-        .map_err(Failure::Unreachable)?;
-    let client = connect(&config, ControlLogin::Gate).await?;
-    let views = install::load_policy(
-        &config.views,
-        &client,
-        config.enforcement,
-        config.tuples.as_ref(),
-    )
-    .await
-    .map_err(failure)?;
-    let profile = policy::profile(&principal, &views.grants(&principal));
+    let About {
+        config: _,
+        principal,
+        policy,
+    } = about(&arguments.config, &arguments.user).await?;
+    let profile = policy::profile(&principal, &policy.grants(&principal));
     print(&format!("{profile:#}\n"));
     Ok(Exit::Ok)
 }

@@ -18,7 +18,6 @@
     reason = "a test fails by panicking, and nobody links against it"
 )]
 
-mod conformance;
 mod issuer;
 mod jwks;
 mod sessions;

@@ -1,7 +1,10 @@
 //! Tuples somebody wrote to be misread: circles, chains, subjects and objects that look like others.
 
+use crate::support::Gate;
 use crate::{gate, ids, support};
 use rowgate::config::Enforcement;
+use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
 
 /// What bob sees as long as no tuple gives him more.
 const BOBS: &[&str] = &["holidays", "newsletter", "otter-plan", "travel"];
@@ -126,41 +129,46 @@ const CASES: &[Case] = &[
     ),
 ];
 
+/// The example behind a gate, and its owner, for each way of enforcement.
+async fn worlds(name: &str) -> Vec<(Enforcement, Gate, Client)> {
+    let mut worlds = Vec::new();
+    for enforcement in [Enforcement::Barrier, Enforcement::Inline] {
+        let name = format!("rag_{name}_{}", worlds.len());
+        let gate = gate(support::cluster(), &name, enforcement, false).await;
+        let owner = support::cluster().connect(&gate.database).await.unwrap();
+        let keep = "CREATE TABLE kept AS TABLE public.rowgate_tuples";
+        owner.batch_execute(keep).await.unwrap();
+        worlds.push((enforcement, gate, owner));
+    }
+    worlds
+}
+
+/// The example's tuples, and these.
+async fn tell(owner: &Client, tuples: &[[&str; 6]]) {
+    let anew = "TRUNCATE public.rowgate_tuples; INSERT INTO public.rowgate_tuples TABLE kept";
+    owner.batch_execute(anew).await.unwrap();
+    let insert = "INSERT INTO public.rowgate_tuples VALUES ($1, $2, $3, $4, $5, $6)";
+    for [namespace, object, relation, of, id, set] in tuples {
+        let values: [&(dyn ToSql + Sync); 6] = [namespace, object, relation, of, id, set];
+        owner.execute(insert, &values).await.unwrap();
+    }
+}
+
+/// What bob sees is his own and this; eve sees hers.
+async fn bob_sees_also(more: &[&str], gate: &Gate, why: &str) {
+    let mut expected = [BOBS, more].concat();
+    expected.sort_unstable();
+    let sql = "SELECT id FROM documents ORDER BY id COLLATE \"C\"";
+    assert_eq!(ids(gate, "bob", sql).await.unwrap(), expected, "{why}");
+    assert_eq!(ids(gate, "eve", sql).await.unwrap(), ["assay"], "{why}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn tuples_mean_what_they_say_to_the_letter() {
-    for (name, enforcement) in [
-        ("rag_hb", Enforcement::Barrier),
-        ("rag_hi", Enforcement::Inline),
-    ] {
-        let gate = gate(support::cluster(), name, enforcement, false).await;
-        let admin = support::cluster().connect(&gate.database).await.unwrap();
+    for (enforcement, gate, owner) in worlds("letter").await {
         for (why, tuples, more) in CASES {
-            let insert = "INSERT INTO public.rowgate_tuples VALUES ($1, $2, $3, $4, $5, $6)";
-            admin
-                .batch_execute("CREATE TABLE kept AS TABLE public.rowgate_tuples")
-                .await
-                .unwrap();
-            for [namespace, object, relation, of, id, set] in *tuples {
-                admin
-                    .execute(insert, &[namespace, object, relation, of, id, set])
-                    .await
-                    .unwrap();
-            }
-            let mut expected = [BOBS, more].concat();
-            expected.sort_unstable();
-            let seen = ids(
-                &gate,
-                "bob",
-                "SELECT id FROM documents ORDER BY id COLLATE \"C\"",
-            )
-            .await;
-            assert_eq!(seen.unwrap(), expected, "{enforcement:?}: {why}");
-            let others = ids(&gate, "eve", "SELECT id FROM documents").await.unwrap();
-            assert_eq!(others, ["assay"], "{enforcement:?}: {why}");
-            admin
-                .batch_execute("TRUNCATE public.rowgate_tuples; INSERT INTO public.rowgate_tuples TABLE kept; DROP TABLE kept")
-                .await
-                .unwrap();
+            tell(&owner, tuples).await;
+            bob_sees_also(more, &gate, &format!("{enforcement:?}: {why}")).await;
         }
     }
 }
@@ -168,23 +176,19 @@ async fn tuples_mean_what_they_say_to_the_letter() {
 /// Two thousand folders, each in the next: an honest walk reaches the end of it, and it ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deep_chain_is_walked_to_its_end() {
-    for (name, enforcement) in [
-        ("rag_db", Enforcement::Barrier),
-        ("rag_di", Enforcement::Inline),
-    ] {
-        let gate = gate(support::cluster(), name, enforcement, false).await;
-        let admin = support::cluster().connect(&gate.database).await.unwrap();
-        admin
-            .batch_execute(
-                "INSERT INTO public.rowgate_tuples SELECT 'folder', 'deep' || n, 'parent', 'folder', 'deep' || n + 1, '' FROM generate_series(1, 2000) AS n;
-                 INSERT INTO public.rowgate_tuples VALUES ('folder', 'legal', 'parent', 'folder', 'deep1', ''),
-                     ('folder', 'deep2001', 'parent', 'folder', 'deep1', ''), ('folder', 'deep2001', 'viewer', 'user', 'bob', '')",
-            )
-            .await
-            .unwrap();
-        let seen = ids(&gate, "bob", "SELECT id FROM documents ORDER BY 1").await;
-        let mut expected = [BOBS, &["lease", "nda"]].concat();
-        expected.sort_unstable();
-        assert_eq!(seen.unwrap(), expected, "{enforcement:?}");
+    for (enforcement, gate, owner) in worlds("deep").await {
+        let chain = "INSERT INTO public.rowgate_tuples \
+                     SELECT 'folder', 'deep' || n, 'parent', 'folder', 'deep' || n + 1, '' FROM generate_series(1, 2000) AS n";
+        tell(
+            &owner,
+            &[
+                ["folder", "legal", "parent", "folder", "deep1", ""],
+                ["folder", "deep2001", "parent", "folder", "deep1", ""],
+                ["folder", "deep2001", "viewer", "user", "bob", ""],
+            ],
+        )
+        .await;
+        owner.batch_execute(chain).await.unwrap();
+        bob_sees_also(&["lease", "nda"], &gate, &format!("{enforcement:?}")).await;
     }
 }

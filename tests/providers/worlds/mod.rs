@@ -7,19 +7,27 @@
 mod file;
 pub mod http;
 pub mod http_server;
+#[allow(dead_code, reason = "tests/permissions counts questions, too")]
+#[path = "../../permissions/issuer.rs"]
+mod issuer;
+pub mod jwt;
 pub mod keto;
 pub mod keto_server;
+mod ladder;
 mod redis;
 pub mod redis_server;
 mod sql;
 
 use rowgate::app::Providers;
 use rowgate::config::{CacheSettings, Provider, ProviderKind};
+use rowgate::error::{Error, FaultKind};
+use rowgate::identity::{Caller, Principal};
 use rowgate::provider::Resolver;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The provider's password or key; must not appear in any message.
@@ -33,6 +41,8 @@ pub const TIMEOUT: Duration = Duration::from_secs(4);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// The four levels, in files.
+    AiPermissions,
     FileJson,
     FileToml,
     FileYaml,
@@ -43,6 +53,8 @@ pub enum Kind {
     HttpTls,
     /// Kept for [`TTL`].
     HttpTtl,
+    /// Claims of tokens, with keys published by an address.
+    Jwt,
     /// A server that speaks as Keto does.
     Keto,
     Redis,
@@ -123,6 +135,29 @@ pub enum Seen {
 }
 
 pub type Doing<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+pub type Door<'a> = Pin<Box<dyn Future<Output = Result<Caller, Refused>> + 'a>>;
+
+/// A refusal: what its caller is told, and what the log says.
+#[derive(Debug)]
+pub struct Refused {
+    pub told: String,
+    pub logged: String,
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Failed(fault) => {
+                assert_eq!(fault.kind, FaultKind::ProviderUnavailable);
+                Self {
+                    told: fault.to_string(),
+                    logged: format!("{:?} {:#}", fault.cause, fault.cause),
+                }
+            }
+            Error::Refused(refusal) => panic!("not a provider's: {refusal:?}"),
+        }
+    }
+}
 
 /// Where one kind of provider finds its answers: the real thing.
 pub trait Source: Send + Sync {
@@ -148,6 +183,22 @@ pub trait Source: Send + Sync {
     fn superusers(&self) -> bool {
         true
     }
+    /// Another provider, for what this kind does not say itself.
+    fn beside(&self) -> Option<ProviderKind> {
+        None
+    }
+    /// Whether roles are its own word, or that of the one beside.
+    fn gives_roles(&self) -> bool {
+        true
+    }
+    /// A user who connects now, as this kind lets them in.
+    fn door<'a>(&'a self, user: &'a str) -> Door<'a> {
+        Box::pin(async move { Ok(Caller::assumed(user)) })
+    }
+    /// Whether there is a door for a user of such a name at all.
+    fn opens_for(&self, _user: &str) -> bool {
+        true
+    }
 }
 
 pub struct World {
@@ -165,6 +216,8 @@ impl World {
             Kind::Http | Kind::HttpTls | Kind::HttpTtl => {
                 Box::new(http::HttpSource::new(kind).await)
             }
+            Kind::AiPermissions => Box::new(ladder::LadderSource::new()),
+            Kind::Jwt => Box::new(jwt::JwtSource::new().await),
             Kind::Keto => Box::new(keto::KetoSource::new().await),
             Kind::Redis
             | Kind::RedisTls
@@ -176,8 +229,13 @@ impl World {
             | Kind::RedisKeyspace => Box::new(redis::RedisSource::new(kind).await),
             Kind::Sql | Kind::SqlCached => Box::new(sql::SqlSource::new(kind).await),
         };
-        let settings = settings("under test", &*source);
-        let providers = rowgate::app::providers(&[settings]).await.unwrap();
+        let mut all = vec![settings("under test", &*source)];
+        all.extend(source.beside().map(|kind| Provider {
+            name: "beside".to_owned(),
+            kind,
+            cache: CacheSettings::default(),
+        }));
+        let providers = rowgate::app::providers(&all).await.unwrap();
         Self {
             kind,
             providers,
@@ -187,6 +245,12 @@ impl World {
 
     pub fn resolver(&self) -> Resolver {
         self.providers.resolver()
+    }
+
+    /// Who a user is who connects now.
+    pub async fn ask(&self, resolver: &Resolver, user: &str) -> Result<Arc<Principal>, Refused> {
+        let caller = self.source.door(user).await?;
+        resolver.principal(&caller).await.map_err(Refused::from)
     }
 
     pub fn settings(&self, name: &str) -> Provider {
@@ -213,7 +277,7 @@ impl World {
     }
 }
 
-fn settings(name: &str, source: &dyn Source) -> Provider {
+pub fn settings(name: &str, source: &dyn Source) -> Provider {
     Provider {
         name: name.to_owned(),
         kind: source.settings(),
