@@ -85,7 +85,7 @@ const ANSWERS: &[(&str, &str)] = &[
     (
         "SELECT p.proname, obj_description(t.typinput, 'pg_proc') FROM pg_type t JOIN pg_proc p ON p.oid = t.typinput WHERE t.oid = \
          'int'::regtype AND t.typoutput::regproc = 'int4out'::regproc AND p.oid IN ('int4in'::regproc)",
-        "int4in|",
+        "int4in|I/O",
     ),
     (
         "SELECT obj_description('invoices'::regclass), obj_description('invoices'::regclass, 'pg_class'), \

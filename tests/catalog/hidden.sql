@@ -4,6 +4,7 @@ CREATE SCHEMA canary_schema;
 CREATE TABLE public.canary_table (canary_column text PRIMARY KEY DEFAULT 'canary_default', id bigserial);
 COMMENT ON TABLE public.canary_table IS 'canary_comment';
 COMMENT ON COLUMN public.customers.tax_number IS 'canary_remark';
+COMMENT ON SCHEMA public IS 'canary_of_a_schema';
 CREATE INDEX canary_index ON public.canary_table (id);
 CREATE TABLE canary_schema.invoices (canary_number bigint);
 CREATE VIEW public.canary_view AS SELECT canary_column AS canary_of_view FROM public.canary_table;

@@ -40,6 +40,19 @@ async fn what_belongs_to_visible_columns_is_shown_and_nothing_else() {
             );
             assert_eq!(lines(&bob, &dangling).await, [""; 0], "{relation}.{column}");
         }
+        for relation in DESCRIBED {
+            let dangling = format!(
+                "SELECT d.objoid FROM pg_description d WHERE d.classoid = 'pg_catalog.{relation}'::regclass AND NOT EXISTS (SELECT 1 FROM \
+                 pg_catalog.{relation} y WHERE y.oid = d.objoid)"
+            );
+            assert_eq!(lines(&bob, &dangling).await, [""; 0], "{relation}");
+        }
+        let classes = DESCRIBED.map(|relation| format!("'pg_catalog.{relation}'::regclass"));
+        let others = format!(
+            "SELECT d.classoid FROM pg_description d WHERE d.classoid NOT IN ({})",
+            classes.join(", ")
+        );
+        assert_eq!(lines(&bob, &others).await, [""; 0]);
         for Shadow { name, .. } in list().shadow {
             let told = lines(&bob, &format!("SELECT * FROM {name}"))
                 .await
@@ -50,6 +63,23 @@ async fn what_belongs_to_visible_columns_is_shown_and_nothing_else() {
         }
     }
 }
+
+/// Only what one of these shows is described.
+const DESCRIBED: [&str; 13] = [
+    "pg_am",
+    "pg_cast",
+    "pg_class",
+    "pg_conversion",
+    "pg_opclass",
+    "pg_operator",
+    "pg_opfamily",
+    "pg_proc",
+    "pg_ts_config",
+    "pg_ts_dict",
+    "pg_ts_parser",
+    "pg_ts_template",
+    "pg_type",
+];
 
 /// Every number in a shadow is one of the relation it points at.
 const POINTS_AT: &[(&str, &str, &str)] = &[
@@ -72,7 +102,6 @@ const POINTS_AT: &[(&str, &str, &str)] = &[
     ("pg_type", "typnamespace", "pg_namespace"),
     ("pg_type", "typcollation", "pg_collation"),
     ("pg_enum", "enumtypid", "pg_type"),
-    ("pg_description", "objoid", "pg_class"),
     ("pg_database", "dattablespace", "pg_tablespace"),
     ("pg_proc", "prorettype", "pg_type"),
     ("pg_proc", "pronamespace", "pg_namespace"),

@@ -83,6 +83,30 @@ const BOTH: &[(&str, &str)] = &[
         "SELECT count(*) FROM pg_description WHERE description LIKE '%never shown%' OR description LIKE 'hidden:%'",
         "0",
     ),
+    // In order without ORDER BY, as in PostgreSQL: what a table's columns are listed by, as long as nothing else is asked for.
+    (
+        "SELECT column_name FROM information_schema.columns WHERE table_name = 'invoices'",
+        "id\namount\ndate\ndepartment\ncustomer_id\nnote",
+    ),
+    (
+        "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public' AND ordinal_position < 3",
+        "customers|id\ncustomers|name\ndepartments|name\ndepartments|city\nemployees|id\nemployees|name\ninvoices|id\n\
+         invoices|amount\npermissions|department\npermissions|allowed_role\ntransactions|id\ntransactions|invoice_id\n\
+         user_roles|user\nuser_roles|role",
+    ),
+    (
+        "SELECT attname FROM pg_attribute WHERE attrelid = 'invoices'::regclass AND attnum > 0",
+        "id\namount\ndate\ndepartment\ncustomer_id\nnote",
+    ),
+    // The installation's own words about what is shown, and about nothing else.
+    (
+        "SELECT obj_description(23, 'pg_type'), obj_description(p.oid, 'pg_proc') FROM pg_proc p WHERE p.proname = 'pg_sleep_for'",
+        "-2 billion to 2 billion integer, 4-byte storage|sleep for the specified interval",
+    ),
+    (
+        "SELECT obj_description(2200, 'pg_namespace'), obj_description(2200)",
+        "|",
+    ),
     // The columns of an index, and of no index that is not shown.
     (
         "SELECT c.relname, a.attnum, a.attname, t.typname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_type t \

@@ -6,6 +6,9 @@ use crate::error::{Reason, Refusal};
 use crate::policy::{GrantedTable, RelationName};
 use sqlparser::tokenizer::Span;
 
+/// What to do where a relation of the catalogue is absent, behind the reason.
+const NEXT_STEP: &str = "Leave it out: information_schema.tables lists what you can read.";
+
 /// A shadow's name, its columns, the relation's name, and the table behind it if it is no catalogue relation.
 pub(super) type Meant<'g> = (
     String,
@@ -54,7 +57,7 @@ impl<'g> Rewriter<'g> {
     ) -> Refusal {
         let refusal = self.relation_unknown(name, span);
         match why {
-            Some(why) => refusal.hint(why),
+            Some(why) => refusal.hint(format!("{why} {NEXT_STEP}")),
             None => refusal,
         }
     }
