@@ -20,7 +20,18 @@ pub async fn json<T: DeserializeOwned>(request: Request, bytes_max: usize) -> Re
             .detail("the body has to be JSON")
             .hint("Send it with Content-Type: application/json."));
     }
+    if head.headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+            .detail("an encoded body is not read")
+            .hint("Send it as it is, without Content-Encoding."));
+    }
     let bytes = read(&head.headers, body, bytes_max).await?;
+    // A list of values by position would be read as an object, too.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY)
+            .slug("invalid_body")
+            .detail("the body: it has to be an object"));
+    }
     serde_json::from_slice(&bytes).map_err(|error| {
         let status = if error.is_data() {
             StatusCode::UNPROCESSABLE_ENTITY
@@ -40,8 +51,14 @@ fn is_json(headers: &HeaderMap) -> bool {
         return false;
     };
     let only = only.to_str().unwrap_or_default();
-    let essence = only.split(';').next().unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case("application/json")
+    let mut parts = only.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default();
+    let charset = |part: &str| {
+        let (name, value) = part.split_once('=').unwrap_or_default();
+        let utf8 = value.trim_matches('"').eq_ignore_ascii_case("utf-8");
+        utf8 || !name.eq_ignore_ascii_case("charset")
+    };
+    essence.eq_ignore_ascii_case("application/json") && parts.all(charset)
 }
 
 async fn read(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Vec<u8>, Problem> {

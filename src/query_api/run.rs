@@ -222,14 +222,27 @@ fn moved_refusal(refusal: Refusal, offset: u32) -> Refusal {
     refusal.at(at)
 }
 
+/// How many parameters the caller's own text has: none where its numbers became parameters.
+pub(super) fn own_parameters(decided: &Decided) -> u16 {
+    match decided.values.is_empty() {
+        true => decided.rewrite.query.parameters(),
+        false => 0,
+    }
+}
+
 /// The values for the statement's parameters: exactly as many as it has.
 pub(super) fn binding(ask: &Ask, decided: &Decided) -> Result<Binding, Refusal> {
-    let wanted = decided.rewrite.query.parameters();
-    if ask.params.is_empty() && usize::from(wanted) == decided.values.len() {
+    let wanted = own_parameters(decided);
+    if ask.params.is_empty() && !decided.values.is_empty() {
         return Ok(Binding::of_integers(&decided.values));
     }
     match ask.binding() {
         Some(binding) if binding.parameter_count == wanted => Ok(binding),
+        None if ask.params.len() == usize::from(wanted) => {
+            let says = "a text among the values is not Unicode";
+            let hint = "Write each surrogate in a pair, or the character itself.";
+            Err(Refusal::new(Reason::SyntaxError, says).hint(hint))
+        }
         _ => {
             let says = format!(
                 "the statement has {wanted} parameters, and the request {} values",

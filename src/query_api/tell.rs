@@ -4,7 +4,7 @@ use super::Door;
 use super::ask::Ask;
 use super::enter::{Entered, body, enter};
 use super::format::best;
-use super::run::{binding, moved, one_query};
+use super::run::{binding, moved, one_query, own_parameters};
 use crate::audit::RequestId;
 use crate::error::{Error, Fault, FaultKind, Refusal};
 use crate::gateway::{Asked, Decided, Known, Standing};
@@ -159,7 +159,7 @@ async fn tell_plan(door: &Door, entered: &Entered, ask: &Ask) -> Result<Response
         Ok(decided) => Verdict::Allowed {
             tables: decided.rewrite.tables.to_vec(),
             filtered: gateway.filtered(&decided),
-            parameters: decided.rewrite.query.parameters(),
+            parameters: own_parameters(&decided),
         },
         Err(Error::Refused(refusal)) => refusal.into(),
         Err(error) => return Err(fail(door, entered, asked, Some(&standing), error).await),

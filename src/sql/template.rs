@@ -3,7 +3,9 @@
 //!
 //! Only whole numbers of at most nine digits are taken, only as the right operand of a comparison, and only where
 //! the next token ends the comparison: such a number is an `integer` to PostgreSQL, and so is its parameter.
-//! Equal numbers become the same parameter, so that `SELECT a = 5 ... GROUP BY a = 5` stays grouped.
+//! Equal numbers become the same parameter, so that `SELECT a = 5 ... GROUP BY a = 5` stays grouped; a number that is
+//! compared in another place, too, where it cannot be taken out (`a = 5 AS x`), stays everywhere. So does one that is compared with
+//! a literal: `1 = 0` is folded while the query is planned, and what depends on it never runs.
 //!
 //! # Security
 //! The template goes through `admit` like any text. That it means what the caller's text means is checked
@@ -76,38 +78,40 @@ impl Template {
         {
             return None;
         }
+        let mut compared = Vec::new();
+        let mut fixed = Vec::new();
+        for (index, token) in tokens.iter().enumerate() {
+            let at = |before: usize| index.checked_sub(before).and_then(|at| tokens.get(at));
+            let is_compared = at(1).is_some_and(|before| {
+                before.kind == Kind::Operator && COMPARISONS.contains(&bytes(before))
+            });
+            let digits = bytes(token);
+            let whole = digits.len() <= DIGITS_MAX && digits.bytes().all(|b| b.is_ascii_digit());
+            if token.kind != Kind::Number || !is_compared || !whole {
+                continue;
+            }
+            let value: u32 = digits.parse().ok()?;
+            let column = at(2).is_some_and(|left| match left.kind {
+                Kind::Word | Kind::Quoted => true,
+                Kind::Other => bytes(left) == ")",
+                Kind::Space | Kind::Comment | Kind::Text | Kind::Number | Kind::Operator => false,
+            });
+            if column && ended(token, tokens.get(index + 1), bytes) {
+                compared.push((token, value));
+            } else {
+                fixed.push(value);
+            }
+        }
         let mut template = Self {
             text: String::new(),
             values: Vec::new(),
             places: Vec::new(),
         };
         let mut copied = 0;
-        for (index, token) in tokens.iter().enumerate() {
-            let before = index.checked_sub(1).and_then(|before| tokens.get(before));
-            let compared = before.is_some_and(|before| {
-                before.kind == Kind::Operator && COMPARISONS.contains(&bytes(before))
-            });
-            let ended = tokens.get(index + 1).is_none_or(|next| match next.kind {
-                Kind::Other => matches!(bytes(next), ")" | ";" | ","),
-                Kind::Word => {
-                    ENDS.contains(&bytes(next).to_ascii_lowercase().as_str())
-                        && next.start > token.end
-                }
-                Kind::Space
-                | Kind::Comment
-                | Kind::Text
-                | Kind::Quoted
-                | Kind::Number
-                | Kind::Operator => false,
-            });
-            if token.kind != Kind::Number || !compared || !ended {
+        for (token, value) in compared {
+            if fixed.contains(&value) {
                 continue;
             }
-            let digits = bytes(token);
-            if digits.len() > DIGITS_MAX || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-                continue;
-            }
-            let value = digits.parse().ok()?;
             let number = template
                 .values
                 .iter()
@@ -158,6 +162,23 @@ impl Template {
             .collect();
         verify::same_but_numbers(callers, &self.text, &numbers)
     }
+}
+
+/// Whether a comparison ends with this number.
+fn ended<'t>(
+    number: &scan::Token,
+    next: Option<&scan::Token>,
+    bytes: impl Fn(&scan::Token) -> &'t str,
+) -> bool {
+    next.is_none_or(|next| match next.kind {
+        Kind::Other => matches!(bytes(next), ")" | ";" | ","),
+        Kind::Word => {
+            ENDS.contains(&bytes(next).to_ascii_lowercase().as_str()) && next.start > number.end
+        }
+        Kind::Space | Kind::Comment | Kind::Text | Kind::Quoted | Kind::Number | Kind::Operator => {
+            false
+        }
+    })
 }
 
 #[cfg(test)]
@@ -213,6 +234,12 @@ mod tests {
             "SELECT a FROM t WHERE a = 5and b",
             "SELECT \"a = 5 \" FROM t",
             "SELECT a FROM t WHERE a === 5",
+            // Folded while it is planned, and so is what depends on it.
+            "SELECT CASE WHEN 1 = 0 THEN 1/0 ELSE 5 END",
+            "SELECT a FROM t WHERE '5' = 5 OR NOT 1 <> 1",
+            // One of the two could not be taken out, and they have to stay equal.
+            "SELECT a = 5 AS x, count(*) FROM t GROUP BY a = 5",
+            "SELECT DISTINCT a < 05 FROM t ORDER BY a < 5 DESC",
         ] {
             assert_eq!(of(text), None, "{text}");
         }

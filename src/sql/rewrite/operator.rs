@@ -62,7 +62,10 @@ pub(super) fn binary_operator(op: &BinaryOperator) -> Result<(), Refusal> {
             other_dialect("this pattern operator", "Use LIKE or the operator ~."),
         ),
         BinaryOperator::Spaceship => Err(other_dialect("<=>", "Use IS NOT DISTINCT FROM.")),
-        BinaryOperator::Assignment => Err(other_dialect(":=", "Use = to compare.")),
+        BinaryOperator::Assignment => Err(other_dialect(
+            ":= here",
+            "Compare with =; name an argument with =>.",
+        )),
         BinaryOperator::Plus
         | BinaryOperator::Minus
         | BinaryOperator::Multiply
