@@ -6,6 +6,8 @@
 //! Equal numbers become the same parameter, so that `SELECT a = 5 ... GROUP BY a = 5` stays grouped; a number that is
 //! compared in another place, too, where it cannot be taken out (`a = 5 AS x`), stays everywhere. So does one that is compared with
 //! a literal: `1 = 0` is folded while the query is planned, and what depends on it never runs.
+//! 0 stays where it is: it is a bound (`attnum > 0`) and hardly ever a key, and a statement without parameters is planned
+//! once, not at each use.
 //!
 //! # Security
 //! The template goes through `admit` like any text. That it means what the caller's text means is checked
@@ -109,7 +111,7 @@ impl Template {
         };
         let mut copied = 0;
         for (token, value) in compared {
-            if fixed.contains(&value) {
+            if value == 0 || fixed.contains(&value) {
                 continue;
             }
             let number = template
@@ -205,6 +207,11 @@ mod tests {
                 vec![5, 7],
             ),
             (
+                "SELECT a FROM t WHERE a > 0 AND b = 10",
+                "SELECT a FROM t WHERE a > 0 AND b =  $1",
+                vec![10],
+            ),
+            (
                 "SELECT a = 5 FROM t -- = 6\nGROUP BY a = 5",
                 "SELECT a =  $1 FROM t -- = 6\nGROUP BY a =  $1",
                 vec![5],
@@ -224,6 +231,7 @@ mod tests {
             "SELECT a FROM t WHERE a = -5",
             "SELECT a FROM t WHERE a = 5::text",
             "SELECT a FROM t WHERE a = 5.0",
+            "SELECT a FROM t WHERE a > 0 AND b <> 00",
             "SELECT a FROM t WHERE a = 1234567890",
             "SELECT a FROM t WHERE a = 5 AND b = $1",
             "SELECT a FROM t WHERE a = '= 5 '",
