@@ -1,5 +1,6 @@
 //! The command line as clap reads it; the help texts teach.
 
+use crate::config::preset::{PRESETS, Preset, preset};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -100,6 +101,19 @@ pub(super) struct Provider {
 pub(super) enum ProviderCommand {
     /// Print the SQL that makes the tables of permissions tell every gate when they change
     Triggers(Triggers),
+    /// Print the SQL that creates the tables of a preset, with their indexes, where they are missing
+    Tables {
+        /// user_roles, authz_permissions or ai_permissions
+        #[arg(value_name = "PRESET", value_parser = preset_of)]
+        preset: &'static Preset,
+    },
+}
+
+fn preset_of(name: &str) -> Result<&'static Preset, String> {
+    preset(name).ok_or_else(|| {
+        let known = PRESETS.iter().map(|preset| preset.name);
+        format!("the presets are {}", known.collect::<Vec<_>>().join(", "))
+    })
 }
 
 #[derive(Debug, Args)]

@@ -1,4 +1,4 @@
-//! `rowgate provider triggers`.
+//! `rowgate provider triggers` and `tables`.
 
 use super::serve::load;
 use super::{Exit, Failure, Outcome, args, print};
@@ -6,7 +6,13 @@ use crate::config::{Config, ProviderKind};
 use crate::provider::{Watched, triggers};
 
 pub(super) fn run(arguments: args::Provider) -> Outcome {
-    let args::ProviderCommand::Triggers(arguments) = arguments.command;
+    let arguments = match arguments.command {
+        args::ProviderCommand::Triggers(arguments) => arguments,
+        args::ProviderCommand::Tables { preset } => {
+            print(preset.ddl);
+            return Ok(Exit::Ok);
+        }
+    };
     let tables = match &arguments.table {
         Some(table) => vec![
             Watched::parse(table, arguments.user_column.as_deref())

@@ -2,7 +2,7 @@
 
 use super::Failure;
 use crate::app;
-use crate::config::Config;
+use crate::config::{Config, Tags};
 use crate::install::{Finding, Severity};
 use crate::policy::{PermissionView, TagDefinitions};
 
@@ -17,9 +17,11 @@ pub(super) async fn check(
     if !tagged && config.tags.is_none() {
         return Ok(Vec::new());
     }
-    let definitions = app::tag_definitions(config)
-        .await
-        .map_err(Failure::Unreachable)?;
+    let definitions = app::tag_definitions(config).await;
+    let definitions = definitions.map_err(|error| match config.tags {
+        Some(Tags::File { .. }) => Failure::Usage(error),
+        Some(Tags::Table(_)) | None => Failure::Unreachable(error),
+    })?;
     Ok(views
         .iter()
         .flat_map(|view| unknown(view, &definitions))

@@ -233,7 +233,10 @@ fn yaml<T: DeserializeOwned>(text: &str) -> Result<T, String> {
         budget: serde_saphyr::budget! { max_events: 20_000_000, max_nodes: 10_000_000 },
         with_snippet: false,
     };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())
+    // Advice for programmers is none for whoever wrote the file.
+    let advice = ", set DuplicateKeyPolicy in Options if acceptable";
+    serde_saphyr::from_str_with_options(text, options)
+        .map_err(|error| error.to_string().replace(advice, ""))
 }
 
 #[cfg(test)]

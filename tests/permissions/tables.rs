@@ -103,6 +103,33 @@ fn permissions(principal: &Principal) -> String {
 }
 
 #[tokio::test]
+async fn the_command_prints_what_makes_a_presets_tables() {
+    let tables = |name: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_rowgate"));
+        command.args(["provider", "tables", name]).output().unwrap()
+    };
+    let world = World::new("", None, SqlQueries::default()).await;
+    for (name, index) in [
+        ("user_roles", "user_roles_pkey"),
+        ("authz_permissions", "authz_permissions_username_permission"),
+        ("ai_permissions", "ai_user_roles_pkey"),
+    ] {
+        let printed = tables(name);
+        assert!(printed.status.success(), "{name}");
+        world.sql(&String::from_utf8(printed.stdout).unwrap()).await;
+        let there = format!("SELECT 1 / count(*) FROM pg_indexes WHERE indexname = '{index}'");
+        world.sql(&there).await;
+    }
+    let unknown = tables("user_role");
+    assert_eq!(unknown.status.code(), Some(2));
+    let says = String::from_utf8(unknown.stderr).unwrap();
+    assert!(
+        says.contains("user_roles, authz_permissions, ai_permissions"),
+        "{says}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_presets_tables_are_made_again_without_harm() {
     for preset in PRESETS {
         let world = World::of(preset.name).await;

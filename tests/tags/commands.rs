@@ -318,7 +318,14 @@ async fn check_names_tags_that_nobody_defined() {
     let text = std::fs::read_to_string(&config).unwrap();
     let some = config.with_file_name("some.yaml");
     std::fs::write(&some, "tags: {staff: {access: public}}").unwrap();
-    for (file, unknown) in [(None, 2), (Some("some.yaml"), 1), (Some("gone.yaml"), 0)] {
+    let bad = config.with_file_name("bad.yaml");
+    std::fs::write(&bad, "tags: {staff: {access: pubic}}").unwrap();
+    for (file, unknown) in [
+        (None, 2),
+        (Some("some.yaml"), 1),
+        (Some("gone.yaml"), 0),
+        (Some("bad.yaml"), 0),
+    ] {
         let mut table: toml::Table = text.parse().unwrap();
         table.remove("tags");
         if let Some(file) = file {

@@ -1,6 +1,6 @@
 //! `SHOW rowgate.principal`.
 
-use crate::{ask, gate};
+use crate::{SEEN, ask, gate};
 use rowgate::config::AuditSink;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
@@ -95,4 +95,46 @@ async fn it_is_refused_where_a_query_would_be_and_recorded_once() {
     }
     let all = bob.simple_query("SHOW ALL").await.unwrap();
     assert!(!format!("{all:?}").contains("rowgate"));
+}
+
+/// What tells of tables and columns, in the catalogue as clients ask it.
+const CATALOGUE: &[&str] = &[
+    "SELECT * FROM pg_class",
+    "SELECT * FROM pg_attribute",
+    "SELECT * FROM pg_type",
+    "SELECT * FROM pg_description",
+    "SELECT * FROM pg_constraint",
+    "SELECT indexrelid::regclass, indrelid::regclass FROM pg_index",
+    "SELECT pg_get_indexdef(indexrelid) FROM pg_index",
+    "SELECT pg_get_constraintdef(oid) FROM pg_constraint",
+    "SELECT * FROM pg_tables",
+    "SELECT * FROM pg_views",
+    "SELECT * FROM pg_indexes",
+    "SELECT * FROM information_schema.tables",
+    "SELECT * FROM information_schema.columns",
+    "SELECT * FROM information_schema.table_constraints",
+    "SELECT * FROM information_schema.key_column_usage",
+];
+
+/// What a tag denies is in none of it, and what it opens is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_catalogue_shows_what_tags_open_and_hides_what_they_deny() {
+    let gate = gate("tags_catalogue", |_| {}).await;
+    for (user, _, board, phone) in SEEN {
+        let client = gate.connect(user).await;
+        let mut told = String::new();
+        for sql in CATALOGUE {
+            let rows = client.simple_query(sql).await;
+            told += &format!(
+                "{:?}",
+                rows.unwrap_or_else(|error| panic!("{sql}: {error:?}"))
+            );
+        }
+        assert!(told.contains("people_pkey"), "{user}");
+        for (word, shown) in [("board", board), ("phone", phone)] {
+            assert_eq!(told.contains(word), *shown, "{user}: {word}");
+        }
+        let looked_up = ask(&client, "SELECT to_regclass('public.board_minutes')").await;
+        assert_eq!(looked_up.unwrap().is_some(), *board, "{user}");
+    }
 }
