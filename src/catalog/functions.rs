@@ -143,6 +143,16 @@ pub(crate) fn lookup_shown(type_: &str) -> String {
     )
 }
 
+/// The texts of an array of such values: `$1` is an array of numbers.
+pub(crate) fn lookup_all_shown(type_: &str) -> String {
+    format!(
+        "(SELECT CASE WHEN q.a IS NOT NULL THEN coalesce((SELECT pg_catalog.array_agg(CASE WHEN u.t = '0' THEN '-' ELSE \
+         coalesce(r.shown, u.t) END ORDER BY u.n) FROM pg_catalog.unnest(q.a) WITH ORDINALITY AS u (t, n) LEFT JOIN \
+         {ANSWERS}.{type_} AS r ON r.name = u.t), ARRAY[]::pg_catalog.text[]) END FROM (SELECT \
+         ($1)::pg_catalog.oid[]::pg_catalog.text[] AS a) AS q)"
+    )
+}
+
 /// The number of such a value.
 pub(crate) fn lookup_number(type_: &str) -> String {
     format!(

@@ -13,8 +13,8 @@ mod functions;
 mod tests;
 
 pub(crate) use functions::{
-    ANSWERS, Replacement, answer, lookup_function, lookup_number, lookup_shown, lookup_type,
-    replacement, replaces, setting_is_known,
+    ANSWERS, Replacement, answer, lookup_all_shown, lookup_function, lookup_number, lookup_shown,
+    lookup_type, replacement, replaces, setting_is_known,
 };
 
 use crate::error::{Reason, Refusal};

@@ -125,6 +125,22 @@ const ANSWERS: &[(&str, &str)] = &[
         "SELECT count(*) FROM pg_partition_ancestors('invoices'::regclass) WITH ORDINALITY AS a (relid, depth)",
         "0",
     ),
+    // Arrays of such values.
+    (
+        "SELECT proargtypes::regtype[], ARRAY[]::regtype[], ARRAY['int4', 'invoices']::regtype[], NULL::oid[]::regtype[] FROM pg_proc \
+         WHERE proname = 'strpos'",
+        "{text,text}|{}|{integer,invoices}|",
+    ),
+    (
+        "SELECT p.proname FROM pg_proc p WHERE 'tsquery'::regtype = ANY (p.proargtypes::regtype[]) AND p.proname = 'numnode' AND \
+         'invoices'::regclass <> ALL (ARRAY['departments', \
+         'customers']::regclass[])",
+        "numnode",
+    ),
+    (
+        "SELECT ARRAY[conrelid, confrelid]::regclass[] FROM pg_constraint WHERE conname = 'invoices_customer_id_fkey'",
+        "{invoices,customers}",
+    ),
     (
         "SELECT c.tableoid FROM pg_class c WHERE c.relname = 'invoices'",
         "1259",
@@ -187,6 +203,8 @@ const BY_NUMBER: &[(&str, &str)] = &[
     ("format_type(OID, -1)", "???"),
     ("OID::regclass", "OID"),
     ("OID::regclass::text", "OID"),
+    ("ARRAY[OID]::regclass[]", "{OID}"),
+    ("ARRAY[OID, 0]::oid[]::regtype[]", "{OID,-}"),
     ("CAST(OID AS regtype)", "OID"),
     ("OID::regproc", "OID"),
     ("OID::regnamespace", "OID"),
@@ -289,6 +307,8 @@ async fn hidden_names_are_not_found_in_any_way() {
             let sql = format!("SELECT {asked}");
             assert_eq!(lines(&bob, &sql).await, [""], "{sql}");
         }
+        let array = format!("SELECT ARRAY['{hidden}' || '']::{type_}[]");
+        assert_eq!(lines(&bob, &array).await, ["{NULL}"], "{array}");
         let row = bob
             .query_one(&format!("SELECT $1::{type_}::oid IS NULL"), &[&hidden])
             .await
@@ -351,6 +371,16 @@ async fn no_literal_is_looked_up_in_the_database() {
             "public.canary_mood",
             "public.nothing_mood",
             "SELECT pg_typeof(1) UNION SELECT 'NAME'",
+        ),
+        (
+            "public.canary_mood",
+            "public.nothing_mood",
+            "SELECT 1 FROM pg_proc WHERE proargtypes::regtype[] = '{NAME}'",
+        ),
+        (
+            "public.canary_mood",
+            "public.nothing_mood",
+            "SELECT 1 FROM pg_proc WHERE 'NAME' = ANY (proargtypes::regtype[])",
         ),
         (
             "public.canary_table",

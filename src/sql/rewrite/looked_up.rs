@@ -14,7 +14,8 @@ use super::{Rewriter, numbers};
 use crate::catalog;
 use crate::error::{Reason, Refusal};
 use sqlparser::ast::{
-    CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Value, ValueWithSpan,
+    ArrayElemTypeDef, CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments,
+    Value, ValueWithSpan,
 };
 
 /// Spellings of built-in types that are not types to cast to by themselves, for `'...'::regtype`.
@@ -28,6 +29,9 @@ const OTHER_TYPES: &str = "\"char\" aclitem any anyarray anyelement bit bit vary
 impl Rewriter<'_> {
     /// What stands for a cast to such a type, or for a cast of one to a number.
     pub(super) fn looked_up(&mut self, expr: &mut Expr) -> Result<Option<Expr>, Refusal> {
+        if let Some((type_, value)) = array_of(expr) {
+            return self.array_looked_up(type_, value.clone());
+        }
         if let Some((type_, value)) = value_of(expr) {
             self.known(type_, value)?;
             let value = value.clone();
@@ -62,6 +66,25 @@ impl Rewriter<'_> {
             **inner = number;
         }
         Ok(Some(expr.clone()))
+    }
+
+    /// An array of such values: of an array's elements each by itself, else of an array of numbers, such as `proargtypes`.
+    fn array_looked_up(&mut self, type_: &str, value: Expr) -> Result<Option<Expr>, Refusal> {
+        match value {
+            Expr::Array(mut array) if !array.elem.is_empty() => {
+                for element in &mut array.elem {
+                    self.known(type_, element)?;
+                    let text = catalog::lookup_shown(type_);
+                    if let Some(text) = self.number_or_text(&text, element.clone())? {
+                        *element = text;
+                    }
+                }
+                Ok(Some(Expr::Array(array)))
+            }
+            // The names in a text would be read one by one: write them as an array.
+            text if constant(&text).is_some() => Ok(None),
+            numbers => self.template_of(&catalog::lookup_all_shown(type_), vec![numbers]),
+        }
     }
 
     fn number_or_text(&mut self, text: &str, mut value: Expr) -> Result<Option<Expr>, Refusal> {
@@ -179,6 +202,20 @@ pub(super) fn value_of(expr: &Expr) -> Option<(&'static str, &Expr)> {
         } => Some((type_of(data_type)?, expr.as_ref())),
         _other => None,
     }
+}
+
+/// The type of the elements and the value of a cast to an array of such a type.
+pub(super) fn array_of(expr: &Expr) -> Option<(&'static str, &Expr)> {
+    let Expr::Cast {
+        kind: CastKind::Cast | CastKind::DoubleColon,
+        expr,
+        data_type: DataType::Array(ArrayElemTypeDef::SquareBracket(element, None)),
+        format: None,
+    } = expr
+    else {
+        return None;
+    };
+    Some((type_of(element)?, bare(expr)))
 }
 
 /// The type and the argument of `to_regclass` and its like.

@@ -1,11 +1,11 @@
 //! Where a value that is a number and prints as a name is to be the number: see `looked_up`.
 
 use super::super::{lists, names};
-use super::looked_up::{bare, constant, lookup_call, type_of, value_of};
+use super::looked_up::{array_of, bare, constant, lookup_call, type_of, value_of};
 use crate::catalog;
 use sqlparser::ast::{
-    BinaryOperator, CaseWhen, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, ObjectName, Query, SelectItem, SetExpr, TypedString,
+    ArrayElemTypeDef, BinaryOperator, CaseWhen, CastKind, DataType, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArguments, ObjectName, Query, SelectItem, SetExpr, TypedString,
 };
 
 /// Columns that PostgreSQL has as `regproc` and that are texts in the shadows.
@@ -161,6 +161,32 @@ fn compares(op: &BinaryOperator) -> bool {
     }
 }
 
+/// The numbers of an array of such values.
+fn numbers_of(expr: &Expr) -> Option<Expr> {
+    let (type_, value) = array_of(expr).filter(|(type_, _)| *type_ != "regproc")?;
+    if constant(value).is_some() {
+        return None;
+    }
+    if let Expr::Array(array) = value
+        && !array.elem.is_empty()
+    {
+        let mut array = array.clone();
+        for element in &mut array.elem {
+            *element = cast(cast(element.clone(), type_), "oid");
+        }
+        return Some(Expr::Array(array));
+    }
+    Some(Expr::Cast {
+        kind: CastKind::DoubleColon,
+        expr: Box::new(Expr::Nested(Box::new(value.clone()))),
+        data_type: DataType::Array(ArrayElemTypeDef::SquareBracket(
+            Box::new(own_type("oid")),
+            None,
+        )),
+        format: None,
+    })
+}
+
 /// Makes a number of a value of such a type, wherever it comes out of the expression.
 pub(super) fn number(expr: &mut Expr) {
     let named = match value_of(expr) {
@@ -169,6 +195,10 @@ pub(super) fn number(expr: &mut Expr) {
     };
     if named {
         *expr = cast(expr.clone(), "oid");
+        return;
+    }
+    if let Some(numbers) = numbers_of(expr) {
+        *expr = numbers;
         return;
     }
     match expr {
