@@ -62,10 +62,7 @@ pub(super) fn binary_operator(op: &BinaryOperator) -> Result<(), Refusal> {
             other_dialect("this pattern operator", "Use LIKE or the operator ~."),
         ),
         BinaryOperator::Spaceship => Err(other_dialect("<=>", "Use IS NOT DISTINCT FROM.")),
-        BinaryOperator::Assignment => Err(other_dialect(
-            ":= here",
-            "Compare with =; name an argument with =>.",
-        )),
+        BinaryOperator::Assignment => Err(other_dialect(":=", "Use =, or => behind a name.")),
         BinaryOperator::Plus
         | BinaryOperator::Minus
         | BinaryOperator::Multiply
