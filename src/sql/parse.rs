@@ -4,7 +4,7 @@
 //! A translation here can be wrong only in the direction of refusal: what is printed back is compared,
 //! tree by tree, with libpg_query's reading of the caller's own text (`same_meaning`).
 
-use super::{pg, statement};
+use super::{pg, scan, statement};
 use crate::error::{Reason, Refusal};
 use crate::limits::Limits;
 use sqlparser::ast::{Query, Statement};
@@ -81,11 +81,29 @@ fn not_parsed(text: &str, limits: &Limits) -> Refusal {
         Ok(statements) if statements.len() > 1 => several(),
         Ok(statements) => match statements.first() {
             Some(statement) if pg::select(statement).is_none() => not_a_query(text, limits),
+            // PostgreSQL answers SELECT alone with a row of no columns.
+            Some(_) | None if is_bare(text) => Refusal::new(
+                Reason::UnsupportedSyntax,
+                "SELECT without columns and tables is not supported here",
+            )
+            .hint("Send SELECT 1."),
             Some(_) | None => Refusal::new(Reason::UnsupportedSyntax, "this syntax is not supported here").hint(
                 "Write the query with plainer SQL: joins, subqueries, CASE, ordinary function calls.",
             ),
         },
     }
+}
+
+/// Whether the text is the word SELECT and nothing more.
+fn is_bare(text: &str) -> bool {
+    let mut tokens = scan::tokens(text).filter(|token| {
+        let semicolon = text.get(token.start..token.end) == Some(";");
+        !semicolon && !matches!(token.kind, scan::Kind::Space | scan::Kind::Comment)
+    });
+    let first = tokens
+        .next()
+        .and_then(|token| text.get(token.start..token.end));
+    first.is_some_and(|word| word.eq_ignore_ascii_case("select")) && tokens.next().is_none()
 }
 
 fn not_a_query(text: &str, limits: &Limits) -> Refusal {

@@ -5,8 +5,10 @@ use crate::program::{BOBS, SUM, Served, Site, code};
 use crate::support;
 use crate::wire::{Client, startup};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use secrecy::ExposeSecret as _;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 
 struct Authority {
     pem: String,
@@ -150,22 +152,130 @@ fn stuffed(served: &Served, site: &Site) {
     );
 }
 
-#[test]
-fn the_gate_verifies_the_database() {
-    let cluster = support::start();
-    let site = Site::on(&cluster, "tls_upstream");
-    let ours = authority("ours");
-    let (certificate, key) = ours.sign("localhost");
+/// The database offers TLS, with a certificate for localhost.
+fn encrypted(cluster: &rowgate::demo::Cluster, site: &Site, authority: &Authority) {
+    let (certificate, key) = authority.sign("localhost");
     let certificate = cluster.private_file("tls.pem", &certificate).unwrap();
     let key = cluster.private_file("tls.key", &key).unwrap();
     for (name, value) in [
         ("ssl_cert_file", certificate.display().to_string()),
         ("ssl_key_file", key.display().to_string()),
         ("ssl", "on".to_owned()),
+        ("log_line_prefix", "user=%u ".to_owned()),
     ] {
         site.sql(&format!("ALTER SYSTEM SET {name} = '{value}'"));
     }
     site.sql("SELECT pg_reload_conf()");
+}
+
+/// Somebody in between: takes TLS connections with a certificate of the same authority for the same name, and passes
+/// what they say on over TLS of its own.
+async fn between(certificate: String, key: String, ca: String, port: u16) -> u16 {
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let provider = || Arc::new(rustls::crypto::ring::default_provider());
+    let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+    let server = rustls::ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_slice(ca.as_bytes()).unwrap())
+        .unwrap();
+    let client = rustls::ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let own = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let (acceptor, connector) = (acceptor.clone(), connector.clone());
+            tokio::spawn(async move {
+                let mut request = [0; 8];
+                near.read_exact(&mut request).await?;
+                near.write_all(b"S").await?;
+                let mut near = acceptor.accept(near).await?;
+                let mut far = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
+                far.write_all(&request).await?;
+                assert_eq!(far.read_u8().await?, b'S');
+                let name = ServerName::try_from("localhost").unwrap();
+                let mut far = connector.connect(name, far).await?;
+                tokio::io::copy_bidirectional(&mut near, &mut far).await
+            });
+        }
+    });
+    own
+}
+
+/// The login to the database is tied to the TLS connection it runs in (SCRAM-SHA-256-PLUS), so that a certificate
+/// which an authority gave to the wrong one is not enough to sit in between.
+#[test]
+fn a_login_that_somebody_passes_on_does_not_count() {
+    let cluster = support::start();
+    let site = Site::on(&cluster, "tls_between");
+    let ours = authority("ours");
+    encrypted(&cluster, &site, &ours);
+    let ca = write(&site, "ca.pem", &ours.pem);
+    let (certificate, key) = ours.sign("localhost");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let port = runtime.block_on(between(certificate, key, ours.pem.clone(), cluster.port()));
+
+    // It does pass on: a client that does not ask for more is let in.
+    let ask = |binding: &str| {
+        let output = Command::new("psql")
+            .args(["-X", "-At", "-c", "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()", "-d"])
+            .arg(format!(
+                "host=localhost port={port} dbname=tls_between user=postgres sslmode=verify-full sslrootcert={} \
+                 channel_binding={binding}",
+                ca.display()
+            ))
+            .env("PGPASSWORD", cluster.password().expose_secret())
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    assert_eq!(
+        (ask("disable").as_str(), ask("require").as_str()),
+        ("t", "")
+    );
+
+    site.edit("host = \"127.0.0.1\"", "host = \"localhost\"");
+    site.set("upstream", "tls_ca = \"ca.pem\"");
+    drop(site.serve());
+    let direct = cluster.port();
+    site.edit(&format!("port = {direct}"), &format!("port = {port}"));
+    let (_, log) = site.refusal();
+    assert!(log.contains("channel binding check failed"), "{log}");
+    // The logins of providers go elsewhere: now it is the one queries run as.
+    let provider = format!("kind = \"sql\"\nport = {direct}");
+    site.edit("kind = \"sql\"", &provider);
+    let (code, log) = site.refusal();
+    assert_eq!(code, 3, "{log}");
+    let server = std::fs::read_to_string(cluster.folder().join("server.log")).unwrap();
+    let refused = |user: &str| {
+        let said = format!("user={user} FATAL:  SCRAM channel binding check failed");
+        server.lines().any(|line| line == said)
+    };
+    for user in ["postgres", "rowgate_roles", "rowgate"] {
+        assert!(refused(user), "{user}: {log}\n{server}");
+    }
+}
+
+#[test]
+fn the_gate_verifies_the_database() {
+    let cluster = support::start();
+    let site = Site::on(&cluster, "tls_upstream");
+    let ours = authority("ours");
+    encrypted(&cluster, &site, &ours);
     write(&site, "ca.pem", &ours.pem);
     write(&site, "other.pem", &authority("other").pem);
     site.edit("host = \"127.0.0.1\"", "host = \"localhost\"");

@@ -174,6 +174,26 @@ fn a_database_that_stands_still_holds_up_nobody_else() {
     until("the stopped one has gone", || site.busy().is_empty());
 }
 
+/// The patience beyond `statement_ms_max` is `grace_ms_max`: by default this would take more than ten seconds.
+#[test]
+fn how_long_a_silent_database_is_waited_for_can_be_said() {
+    let site = Site::new("grace");
+    site.set("limits", "statement_ms_max = 500\ngrace_ms_max = 500");
+    let served = site.serve();
+    let mut bob = served.connect(&site, "bob");
+    send(&mut bob, LONG);
+    until("the query runs", || site.busy().len() == 1);
+    let backend = Pid::from_raw(site.busy()[0]);
+    kill(backend, Signal::SIGSTOP).unwrap();
+    let asked = Instant::now();
+    let answer = bob.answer();
+    let waited = asked.elapsed();
+    kill(backend, Signal::SIGCONT).unwrap();
+    assert_eq!(code(&answer), "57014", "{:?}", answer.error());
+    assert!(waited < Duration::from_secs(8), "{waited:?}");
+    sees(&mut bob, BOBS);
+}
+
 #[test]
 fn an_exhausted_pool_says_so_in_time() {
     let site = Site::new("exhausted");
