@@ -331,73 +331,76 @@ async fn hidden_names_are_not_found_in_any_way() {
     }
 }
 
+/// A hidden name, one that nothing has, and where a literal would be looked up.
+const LITERALS: &[(&str, &str, &str)] = &[
+    (
+        "public.canary_mood",
+        "public.nothing_mood",
+        "SELECT pg_typeof(1) = 'NAME'",
+    ),
+    (
+        "public.canary_mood",
+        "public.nothing_mood",
+        "SELECT 'NAME' <> pg_typeof(id) FROM invoices",
+    ),
+    (
+        "public.canary_mood",
+        "public.nothing_mood",
+        "SELECT 1 WHERE pg_typeof(1) IN ('int', 'NAME')",
+    ),
+    (
+        "public.canary_mood",
+        "public.nothing_mood",
+        "SELECT CASE pg_typeof(1) WHEN 'NAME' THEN 1 END",
+    ),
+    (
+        "public.canary_mood",
+        "public.nothing_mood",
+        "SELECT nullif(pg_typeof(1), 'NAME')",
+    ),
+    (
+        "public.canary_mood",
+        "public.nothing_mood",
+        "SELECT coalesce(pg_typeof(1), 'NAME')",
+    ),
+    (
+        "public.canary_mood",
+        "public.nothing_mood",
+        "SELECT pg_typeof(1) UNION SELECT 'NAME'",
+    ),
+    (
+        "public.canary_mood",
+        "public.nothing_mood",
+        "SELECT 1 FROM pg_proc WHERE proargtypes::regtype[] = '{NAME}'",
+    ),
+    (
+        "public.canary_mood",
+        "public.nothing_mood",
+        "SELECT 1 FROM pg_proc WHERE 'NAME' = ANY (proargtypes::regtype[])",
+    ),
+    (
+        "public.canary_table",
+        "public.nothing_table",
+        "SELECT 1 FROM pg_class WHERE oid::regclass = 'NAME'",
+    ),
+    (
+        "public.canary_table",
+        "public.nothing_table",
+        "SELECT 1 FROM pg_class WHERE to_regclass('invoices') = 'NAME'",
+    ),
+    (
+        "canary_schema",
+        "nothing_schema",
+        "SELECT 1 FROM pg_class WHERE relnamespace::regnamespace = 'NAME'",
+    ),
+];
+
 /// What a comparison with a literal would look up, and calls in disguise.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_literal_is_looked_up_in_the_database() {
     let gate = gate("catalog_functions_literals", Enforcement::Barrier).await;
     let bob = gate.connect("bob").await;
-    for (hidden, unknown, template) in [
-        (
-            "public.canary_mood",
-            "public.nothing_mood",
-            "SELECT pg_typeof(1) = 'NAME'",
-        ),
-        (
-            "public.canary_mood",
-            "public.nothing_mood",
-            "SELECT 'NAME' <> pg_typeof(id) FROM invoices",
-        ),
-        (
-            "public.canary_mood",
-            "public.nothing_mood",
-            "SELECT 1 WHERE pg_typeof(1) IN ('int', 'NAME')",
-        ),
-        (
-            "public.canary_mood",
-            "public.nothing_mood",
-            "SELECT CASE pg_typeof(1) WHEN 'NAME' THEN 1 END",
-        ),
-        (
-            "public.canary_mood",
-            "public.nothing_mood",
-            "SELECT nullif(pg_typeof(1), 'NAME')",
-        ),
-        (
-            "public.canary_mood",
-            "public.nothing_mood",
-            "SELECT coalesce(pg_typeof(1), 'NAME')",
-        ),
-        (
-            "public.canary_mood",
-            "public.nothing_mood",
-            "SELECT pg_typeof(1) UNION SELECT 'NAME'",
-        ),
-        (
-            "public.canary_mood",
-            "public.nothing_mood",
-            "SELECT 1 FROM pg_proc WHERE proargtypes::regtype[] = '{NAME}'",
-        ),
-        (
-            "public.canary_mood",
-            "public.nothing_mood",
-            "SELECT 1 FROM pg_proc WHERE 'NAME' = ANY (proargtypes::regtype[])",
-        ),
-        (
-            "public.canary_table",
-            "public.nothing_table",
-            "SELECT 1 FROM pg_class WHERE oid::regclass = 'NAME'",
-        ),
-        (
-            "public.canary_table",
-            "public.nothing_table",
-            "SELECT 1 FROM pg_class WHERE to_regclass('invoices') = 'NAME'",
-        ),
-        (
-            "canary_schema",
-            "nothing_schema",
-            "SELECT 1 FROM pg_class WHERE relnamespace::regnamespace = 'NAME'",
-        ),
-    ] {
+    for (hidden, unknown, template) in LITERALS {
         let mut told = Vec::new();
         for name in [hidden, unknown] {
             let answer = ask(&bob, &template.replace("NAME", name)).await;
