@@ -71,7 +71,7 @@ pub struct Gateway {
 /// Where the time of requests goes, and how often a text had been read before.
 #[derive(Debug, Default)]
 pub struct Spent {
-    /// From the question to the decision.
+    /// From the question to the decision; not where the session had it from before.
     pub deciding: Times,
     /// From a request's arrival to its first row.
     pub first_row: Times,
@@ -169,9 +169,18 @@ impl Gateway {
         said: Said<'_>,
         asked: Asked<'_>,
     ) -> Result<Decided, (Error, Option<Arc<Standing>>)> {
-        let started = Instant::now();
+        let before = matches!(
+            asked,
+            Asked::Prepared {
+                before: Some(_),
+                ..
+            }
+        );
+        let started = (!before).then(Instant::now);
         let decided = self.judge(caller, known, said, asked).await;
-        self.spent.deciding.add(started.elapsed());
+        if let Some(started) = started {
+            self.spent.deciding.add(started.elapsed());
+        }
         decided
     }
 

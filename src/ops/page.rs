@@ -160,7 +160,8 @@ impl Shown {
         for (name, help, times) in [
             (
                 "admit_duration_seconds",
-                "From a question to its decision: who asks, what they may see, what they asked",
+                "From a question to its decision (who asks, what they may see, what they asked), but for the Bind of what was decided \
+                 at its Parse",
                 &spent.deciding,
             ),
             (

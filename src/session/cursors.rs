@@ -74,7 +74,7 @@ impl Session {
         };
         let portal = Portal {
             prepared: Arc::clone(prepared),
-            open: Some(cursor),
+            open: Some(Arc::new(cursor)),
             done: false,
         };
         self.portals.insert(name.clone(), portal);
@@ -240,7 +240,7 @@ impl Session {
     }
 
     /// The open cursor, or portal, of this name that rows can be fetched from.
-    fn cursor(&self, name: &str) -> Result<(Open, bool), Stop> {
+    fn cursor(&self, name: &str) -> Result<(Arc<Open>, bool), Stop> {
         self.check_block()?;
         let open = self
             .portals
@@ -249,7 +249,7 @@ impl Session {
         if let Some(open) = open
             && let Runs::Query { binary } = open.runs
         {
-            return Ok((open.clone(), binary));
+            return Ok((Arc::clone(open), binary));
         }
         Err(no_cursor(name).into())
     }
@@ -281,7 +281,7 @@ impl Session {
             number: self.portal_number,
             parameters: Vec::new(),
             runs: Runs::Fetch,
-            ..from
+            ..Open::clone(&from)
         })
     }
 

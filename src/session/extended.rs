@@ -7,7 +7,7 @@ use super::answer::{Answer, BIND_COMPLETE, CLOSE_COMPLETE, NO_DATA, PARSE_COMPLE
 use super::message::{Bind, Parse};
 use super::parameter_types::PARAMETER_TYPES;
 use super::pipeline::Stop;
-use super::prepared::{Holder, Kind, Open, Portal, Prepared, Query, place};
+use super::prepared::{Holder, Kind, Open, Parsed, Portal, Prepared, Query, place};
 use super::recorded::Of;
 use super::told::Told;
 use super::{Ended, Session, courtesy, local};
@@ -42,27 +42,12 @@ impl Session {
             let message = format!("prepared statement \"{name}\" already exists");
             return Err(Told::new("42P05", message).into());
         }
-        let statement = match self.one_statement(text) {
-            Ok(statement) => statement,
-            Err(refusal) => {
-                let error = refusal.into();
-                return Err(self
-                    .refuse(text, RequestId::next(), &error, None)
-                    .await
-                    .into());
-            }
-        };
-        let kind = match statement {
-            None => Kind::Empty(text.to_owned()),
-            Some(statement) => self.prepare_statement(statement, &types).await?,
+        let prepared = match self.parsed_again(text, &types).await? {
+            Some(prepared) => prepared,
+            None => self.parsed_anew(text, types).await?,
         };
         self.room_for_statement()?;
-        if let Kind::Query(query) = &kind {
-            // Types beyond the caller's parameters would be said of the principal's.
-            types.truncate(usize::from(query.decided.rewrite.query.parameters()));
-        }
-        let types: Arc<[u32]> = types.into();
-        if let (Kind::Query(query), Some(lease)) = (&kind, &mut self.lease)
+        if let (Kind::Query(query), Some(lease)) = (&prepared.kind, &mut self.lease)
             && matches!(query.holder, Holder::Plain)
         {
             let decided = &query.decided;
@@ -70,11 +55,65 @@ impl Session {
             // Literals are read by the settings in force.
             let settings = decided.standing.settings();
             lease.become_principal(&mut self.script, settings, self.settings.sent())?;
-            lease.prepare(&mut self.script, &decided.rewrite.query, &types, keep)?;
+            let query = &decided.rewrite.query;
+            lease.prepare(&mut self.script, query, &prepared.types, keep)?;
         }
         self.script.local(PARSE_COMPLETE);
-        self.keep_statement(name, Prepared::new(kind, types));
+        self.keep_statement(name, prepared);
         Ok(())
+    }
+
+    /// What the last Parse came to, if it was of the same query and the caller's rights are the same.
+    async fn parsed_again(
+        &mut self,
+        text: &str,
+        types: &[u32],
+    ) -> Result<Option<Arc<Prepared>>, Stop> {
+        let Some(prepared) = self.parsed.as_ref().and_then(|p| p.same(text, types)) else {
+            return Ok(None);
+        };
+        let Kind::Query(query) = &prepared.kind else {
+            return Ok(None);
+        };
+        self.check_block()?;
+        let asked = Asked::Prepared {
+            types,
+            before: Some(&query.decided),
+        };
+        let decided = self
+            .decide(query.said(), asked, RequestId::next())
+            .await
+            .map_err(|stop| moved(stop, query.offset_chars))?;
+        let same = Arc::ptr_eq(&decided.standing, &query.decided.standing)
+            && Arc::ptr_eq(&decided.rewrite, &query.decided.rewrite);
+        Ok(same.then_some(prepared))
+    }
+
+    async fn parsed_anew(
+        &mut self,
+        text: &str,
+        types: Vec<u32>,
+    ) -> Result<Arc<Prepared>, Stop> {
+        let statement = match self.one_statement(text) {
+            Ok(statement) => statement,
+            Err(refusal) => {
+                let (error, id) = (refusal.into(), RequestId::next());
+                return Err(self.refuse(text, id, &error, None).await.into());
+            }
+        };
+        let kind = match statement {
+            None => Kind::Empty(text.to_owned()),
+            Some(statement) => self.prepare_statement(statement, &types).await?,
+        };
+        let counted = match &kind {
+            // Types beyond the caller's parameters would be said of the principal's.
+            Kind::Query(query) => usize::from(query.decided.rewrite.query.parameters()),
+            Kind::Courtesy { .. } | Kind::Empty(_) | Kind::Other(_) => types.len(),
+        };
+        let counted = types.get(..counted).unwrap_or(&types).into();
+        let prepared = Arc::new(Prepared::new(kind, counted));
+        self.parsed = Parsed::of(text, types, &prepared);
+        Ok(prepared)
     }
 
     /// The one statement of a Parse; `None` = it is empty.
@@ -219,7 +258,7 @@ impl Session {
             portal,
             Portal {
                 prepared,
-                open,
+                open: open.map(Arc::new),
                 done,
             },
         );

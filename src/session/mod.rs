@@ -37,7 +37,7 @@ use crate::identity::Caller;
 use crate::limits::Limits;
 use crate::upstream::{CancelSlot, Gate, Lease, Script};
 use pipeline::OpenRequest;
-use prepared::{Portal, Prepared};
+use prepared::{Parsed, Portal, Prepared};
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
@@ -53,6 +53,8 @@ pub struct Session {
     slot: Arc<CancelSlot>,
     settings: Settings,
     statements: HashMap<String, Arc<Prepared>>,
+    /// What the last Parse came to.
+    parsed: Option<Parsed>,
     /// Statements whose Parse the database has not answered yet, with the mark behind it.
     unsure: Vec<(u64, String)>,
     /// Portals and cursors.
@@ -121,6 +123,7 @@ impl Session {
             slot,
             settings,
             statements: HashMap::new(),
+            parsed: None,
             unsure: Vec::new(),
             portals: HashMap::new(),
             portal_number: 0,

@@ -21,6 +21,38 @@ pub(super) struct Prepared {
     described: Mutex<Option<Arc<Shape>>>,
 }
 
+/// What the last Parse of a plain query came to: a driver that keeps no statements sends the same text again and again.
+#[derive(Debug)]
+pub(super) struct Parsed {
+    text: String,
+    types: Vec<u32>,
+    prepared: Arc<Prepared>,
+}
+
+/// A longer text is read again each time, in bytes.
+const PARSED_BYTES_MAX: usize = 4096;
+
+impl Parsed {
+    /// `text` and `types` as the client sent them, if they are worth it.
+    pub(super) fn of(text: &str, types: Vec<u32>, prepared: &Arc<Prepared>) -> Option<Self> {
+        let plain = match &prepared.kind {
+            Kind::Query(query) => matches!(query.holder, Holder::Plain),
+            Kind::Courtesy { .. } | Kind::Empty(_) | Kind::Other(_) => false,
+        };
+        let kept = plain && text.len() + 4 * types.len() <= PARSED_BYTES_MAX;
+        kept.then(|| Self {
+            text: text.to_owned(),
+            types,
+            prepared: Arc::clone(prepared),
+        })
+    }
+
+    /// What it came to, if this is the same.
+    pub(super) fn same(&self, text: &str, types: &[u32]) -> Option<Arc<Prepared>> {
+        (self.text == text && self.types == types).then(|| Arc::clone(&self.prepared))
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum Kind {
     Courtesy {
@@ -139,7 +171,7 @@ pub(super) fn place(statement: &Statement, inner: &Inner) -> Option<u32> {
 pub(super) struct Portal {
     pub(super) prepared: Arc<Prepared>,
     /// What stands ready in the database, if anything does.
-    pub(super) open: Option<Open>,
+    pub(super) open: Option<Arc<Open>>,
     /// For a statement that is answered here: it has been run.
     pub(super) done: bool,
 }
@@ -314,9 +346,9 @@ impl Session {
     }
 
     /// Keeps a prepared statement, for good once what was sent for it is carried out.
-    pub(super) fn keep_statement(&mut self, name: String, prepared: Prepared) {
+    pub(super) fn keep_statement(&mut self, name: String, prepared: Arc<Prepared>) {
         self.unsure.push((self.script.mark(), name.clone()));
-        self.statements.insert(name, Arc::new(prepared));
+        self.statements.insert(name, prepared);
     }
 
     /// Lets go of the statements the database has not accepted.

@@ -66,7 +66,7 @@ impl Session {
             offset_chars: None,
             decided,
         }));
-        self.keep_statement(name.to_owned(), Prepared::new(kind, types));
+        self.keep_statement(name.to_owned(), Arc::new(Prepared::new(kind, types)));
         self.complete_locally("PREPARE", request);
         Ok(placed)
     }

@@ -37,98 +37,126 @@ const DIGITS_MAX: usize = 9;
 
 const COMPARISONS: [&str; 7] = ["=", "<>", "!=", "<", "<=", ">", ">="];
 
-/// Words that end a comparison. Every one is reserved, so none can be part of its right operand.
-const ENDS: [&str; 26] = [
-    "and",
-    "cross",
-    "else",
-    "end",
-    "except",
-    "fetch",
-    "full",
-    "group",
-    "having",
-    "inner",
-    "intersect",
-    "join",
-    "left",
-    "limit",
-    "natural",
-    "offset",
-    "or",
-    "order",
-    "right",
-    "then",
-    "union",
-    "when",
-    "where",
-    "window",
-    "for",
-    "from",
-];
+/// Whether a word ends a comparison. Every one is reserved, so none can be part of its right operand.
+fn ends(word: &str) -> bool {
+    let words: &[&str] = match word.len() {
+        2 => &["or"],
+        3 => &["and", "end", "for"],
+        4 => &["else", "full", "join", "left", "then", "when", "from"],
+        5 => &["cross", "fetch", "group", "inner", "limit", "order", "right", "union", "where"],
+        6 => &["except", "having", "offset", "window"],
+        7 => &["natural"],
+        9 => &["intersect"],
+        _ => &[],
+    };
+    words.iter().any(|known| word.eq_ignore_ascii_case(known))
+}
+
+/// What the token before was, as far as it matters.
+#[derive(Clone, Copy)]
+enum Before {
+    /// The end of what may be a column.
+    Operand,
+    /// A comparison, with such a left side or another.
+    Comparison {
+        column: bool,
+    },
+    /// A number behind it.
+    Compared {
+        column: bool,
+        number: Number,
+    },
+    Anything,
+}
+
+/// A number of the text: its bytes, and what it is.
+#[derive(Clone, Copy)]
+struct Number {
+    start: usize,
+    end: usize,
+    value: u32,
+}
 
 impl Template {
     /// The template of a text, if a number can be taken out.
     pub fn of(text: &str) -> Option<Self> {
-        let tokens: Vec<scan::Token> = scan::tokens(text)
-            .filter(|token| !matches!(token.kind, Kind::Space | Kind::Comment))
-            .collect();
-        let bytes = |token: &scan::Token| text.get(token.start..token.end).unwrap_or_default();
-        if tokens
-            .iter()
-            .any(|token| token.kind == Kind::Other && bytes(token).starts_with('$'))
-        {
-            return None;
-        }
-        let mut compared = Vec::new();
-        let mut fixed = Vec::new();
-        for (index, token) in tokens.iter().enumerate() {
-            let at = |before: usize| index.checked_sub(before).and_then(|at| tokens.get(at));
-            let is_compared = at(1).is_some_and(|before| {
-                before.kind == Kind::Operator && COMPARISONS.contains(&bytes(before))
-            });
-            let digits = bytes(token);
-            let whole = digits.len() <= DIGITS_MAX && digits.bytes().all(|b| b.is_ascii_digit());
-            if token.kind != Kind::Number || !is_compared || !whole {
+        let (mut compared, mut fixed) = (Vec::new(), Vec::new());
+        let mut keep = |column, number: Number, ended| match column && ended {
+            true => compared.push(number),
+            false => fixed.push(number.value),
+        };
+        let mut before = Before::Anything;
+        for token in scan::tokens(text) {
+            if matches!(token.kind, Kind::Space | Kind::Comment) {
                 continue;
             }
-            let value: u32 = digits.parse().ok()?;
-            let column = at(2).is_some_and(|left| match left.kind {
-                Kind::Word | Kind::Quoted => true,
-                Kind::Other => bytes(left) == ")",
-                Kind::Space | Kind::Comment | Kind::Text | Kind::Number | Kind::Operator => false,
-            });
-            if column && ended(token, tokens.get(index + 1), bytes) {
-                compared.push((token, value));
-            } else {
-                fixed.push(value);
+            let bytes = text.get(token.start..token.end)?;
+            if let Before::Compared { column, number } = before {
+                let ended = match token.kind {
+                    Kind::Other => matches!(bytes, ")" | ";" | ","),
+                    Kind::Word => token.start > number.end && ends(bytes),
+                    Kind::Space
+                    | Kind::Comment
+                    | Kind::Text
+                    | Kind::Quoted
+                    | Kind::Number
+                    | Kind::Operator => false,
+                };
+                keep(column, number, ended);
             }
+            before = match (token.kind, before) {
+                (Kind::Operator, _) if COMPARISONS.contains(&bytes) => Before::Comparison {
+                    column: matches!(before, Before::Operand),
+                },
+                (Kind::Number, Before::Comparison { column }) => match whole(bytes) {
+                    true => Before::Compared {
+                        column,
+                        number: Number {
+                            start: token.start,
+                            end: token.end,
+                            value: bytes.parse().ok()?,
+                        },
+                    },
+                    false => Before::Anything,
+                },
+                (Kind::Word | Kind::Quoted, _) => Before::Operand,
+                (Kind::Other, _) if bytes == ")" => Before::Operand,
+                // It has parameters of its own.
+                (Kind::Other, _) if bytes.starts_with('$') => return None,
+                _ => Before::Anything,
+            };
         }
+        if let Before::Compared { column, number } = before {
+            keep(column, number, true);
+        }
+        compared.retain(|number| number.value != 0 && !fixed.contains(&number.value));
+        if compared.is_empty() || compared.len() > PLACES_MAX {
+            return None;
+        }
+        Self::without(text, &compared)
+    }
+
+    /// The text without these numbers.
+    fn without(text: &str, numbers: &[Number]) -> Option<Self> {
         let mut template = Self {
-            text: String::new(),
+            text: String::with_capacity(text.len() + 4 * numbers.len()),
             values: Vec::new(),
-            places: Vec::new(),
+            places: Vec::with_capacity(numbers.len()),
         };
         let mut copied = 0;
-        for (token, value) in compared {
-            if value == 0 || fixed.contains(&value) {
-                continue;
-            }
-            let number = template
-                .values
-                .iter()
-                .position(|known| *known == value)
-                .unwrap_or_else(|| {
-                    template.values.push(value);
-                    template.values.len() - 1
-                });
-            template.text.push_str(text.get(copied..token.start)?);
-            template.text.push_str(&format!(" ${}", number + 1));
-            template.places.push((token.start..token.end, number));
-            copied = token.end;
-        }
-        if template.places.is_empty() || template.places.len() > PLACES_MAX {
-            return None;
+        for Number { start, end, value } in numbers {
+            let known = template.values.iter().position(|known| known == value);
+            let parameter = known.unwrap_or_else(|| {
+                template.values.push(*value);
+                template.values.len() - 1
+            });
+            template.text.push_str(text.get(copied..*start)?);
+            template.text.push_str(" $");
+            template
+                .text
+                .push_str(itoa::Buffer::new().format(parameter + 1));
+            template.places.push((*start..*end, parameter));
+            copied = *end;
         }
         template.text.push_str(text.get(copied..)?);
         Some(template)
@@ -166,21 +194,9 @@ impl Template {
     }
 }
 
-/// Whether a comparison ends with this number.
-fn ended<'t>(
-    number: &scan::Token,
-    next: Option<&scan::Token>,
-    bytes: impl Fn(&scan::Token) -> &'t str,
-) -> bool {
-    next.is_none_or(|next| match next.kind {
-        Kind::Other => matches!(bytes(next), ")" | ";" | ","),
-        Kind::Word => {
-            ENDS.contains(&bytes(next).to_ascii_lowercase().as_str()) && next.start > number.end
-        }
-        Kind::Space | Kind::Comment | Kind::Text | Kind::Quoted | Kind::Number | Kind::Operator => {
-            false
-        }
-    })
+/// Whether a number is a whole one that fits an `integer` whatever its digits are.
+fn whole(number: &str) -> bool {
+    number.len() <= DIGITS_MAX && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]

@@ -232,7 +232,7 @@ impl Connection {
             &mut self.outbound,
         ))?;
         self.dirty = true;
-        script.steps.push_back(Step::Parse(key.clone()));
+        script.steps.push_back(Step::Parse(Box::new(key.clone())));
         match number {
             None => self.unnamed = Some(key),
             Some(number) => {

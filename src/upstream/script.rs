@@ -23,7 +23,7 @@ pub(super) enum Step {
     /// Nothing from the database: these bytes of our own go to the client here.
     Local(Bytes),
     /// ParseComplete of a query, swallowed; the statement is then in the cache.
-    Parse(StatementKey),
+    Parse(Box<StatementKey>),
     /// ParseComplete of a query with words of ours around it, swallowed: how many characters stand in front.
     WrappedParse { query: Arc<str>, head_chars: u32 },
     /// ParseComplete of a text of our own, swallowed: the principal's named statement, or an unnamed one.

@@ -70,7 +70,25 @@ fn continues_word(byte: u8) -> bool {
 }
 
 fn is_operator(byte: u8) -> bool {
-    b"~!@#^&|`?+-*/%<>=".contains(&byte)
+    matches!(
+        byte,
+        b'~' | b'!'
+            | b'@'
+            | b'#'
+            | b'^'
+            | b'&'
+            | b'|'
+            | b'`'
+            | b'?'
+            | b'+'
+            | b'-'
+            | b'*'
+            | b'/'
+            | b'%'
+            | b'<'
+            | b'>'
+            | b'='
+    )
 }
 
 impl Tokens<'_> {
@@ -78,7 +96,7 @@ impl Tokens<'_> {
         self.text.get(at).copied()
     }
 
-    fn run(&self, from: usize, belongs: fn(u8) -> bool) -> usize {
+    fn run(&self, from: usize, belongs: impl Fn(u8) -> bool) -> usize {
         let rest = self.text.get(from..).unwrap_or_default();
         from + rest
             .iter()
@@ -248,7 +266,7 @@ pub(crate) fn check<'a>(text: &'a str, limits: &Limits) -> Result<Seen<'a>, Refu
         )
         .hint("Send a shorter statement; pass long values as parameters."));
     }
-    if let Some(at) = text.bytes().position(|byte| byte == 0) {
+    if let Some(at) = text.find('\0') {
         let before = text.get(..at).unwrap_or_default().chars().count();
         return Err(
             Refusal::new(Reason::SyntaxError, "the text contains a null byte")
@@ -392,29 +410,19 @@ impl Count {
 
 /// The words that make a tree one deeper each time.
 fn chains(word: &str) -> bool {
-    const WORDS: [&str; 20] = [
-        "and",
-        "or",
-        "not",
-        "is",
-        "isnull",
-        "notnull",
-        "like",
-        "ilike",
-        "similar",
-        "in",
-        "between",
-        "union",
-        "except",
-        "intersect",
-        "join",
-        "collate",
-        "at",
-        "overlaps",
-        "operator",
-        "escape",
-    ];
-    word.len() <= 9 && WORDS.iter().any(|known| word.eq_ignore_ascii_case(known))
+    // Looked for among those of its length: this is asked of every word.
+    let words: &[&str] = match word.len() {
+        2 => &["or", "is", "in", "at"],
+        3 => &["and", "not"],
+        4 => &["like", "join"],
+        5 => &["ilike", "union"],
+        6 => &["isnull", "except", "escape"],
+        7 => &["notnull", "similar", "between", "collate"],
+        8 => &["overlaps", "operator"],
+        9 => &["intersect"],
+        _ => &[],
+    };
+    words.iter().any(|known| word.eq_ignore_ascii_case(known))
 }
 
 #[cfg(test)]
