@@ -19,7 +19,7 @@ use crate::limits::Limits;
 use crate::metrics::{Lookups, Times};
 pub use crate::policy::Standing;
 use crate::policy::{Policy, RelationName};
-use crate::provider::Resolver;
+use crate::provider::{Resolved, Resolver};
 pub use crate::sql::STACK_BYTES;
 use crate::sql::statement::{self, Statement, StatementKind};
 use crate::sql::{Rewrite, Rewrites};
@@ -81,13 +81,25 @@ pub struct Spent {
     pub rewrites: Lookups,
 }
 
-/// What a session knows of its own caller's standing.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Known<'a> {
-    /// As it was asked for last.
-    pub standing: Option<&'a Arc<Standing>>,
+/// What a session remembers of its own caller, so that asking again costs little.
+#[derive(Debug, Default)]
+pub struct Memory {
+    standing: Option<Arc<Standing>>,
+    resolved: Option<Arc<Resolved>>,
     /// It was asked for since the session last waited for anything, so it need not be asked for again.
-    pub fresh: bool,
+    fresh: bool,
+}
+
+impl Memory {
+    /// The caller's standing as it was asked for last.
+    pub fn standing(&self) -> Option<&Arc<Standing>> {
+        self.standing.as_ref()
+    }
+
+    /// Time has passed: the next statement asks again.
+    pub fn waited(&mut self) {
+        self.fresh = false;
+    }
 }
 
 /// A request that may be run.
@@ -165,7 +177,7 @@ impl Gateway {
     pub async fn decide(
         &self,
         caller: &Caller,
-        known: Known<'_>,
+        memory: &mut Memory,
         said: Said<'_>,
         asked: Asked<'_>,
     ) -> Result<Decided, (Error, Option<Arc<Standing>>)> {
@@ -177,7 +189,7 @@ impl Gateway {
             }
         );
         let started = (!before).then(Instant::now);
-        let decided = self.judge(caller, known, said, asked).await;
+        let decided = self.judge(caller, memory, said, asked).await;
         if let Some(started) = started {
             self.spent.deciding.add(started.elapsed());
         }
@@ -187,12 +199,12 @@ impl Gateway {
     async fn judge(
         &self,
         caller: &Caller,
-        known: Known<'_>,
+        memory: &mut Memory,
         said: Said<'_>,
         asked: Asked<'_>,
     ) -> Result<Decided, (Error, Option<Arc<Standing>>)> {
         let (standing, by_token) = self
-            .standing_of(caller, said.statement, known)
+            .standing_of(caller, said.statement, memory)
             .await
             .map_err(|error| (error, None))?;
         let text = said.query;
@@ -264,49 +276,56 @@ impl Gateway {
         &self,
         caller: &Caller,
         text: &str,
-        known: Known<'_>,
+        memory: &mut Memory,
     ) -> Result<(Arc<Standing>, bool), Error> {
         // Before anything else: what an expired token proved is nobody's word any more.
         not_expired(caller)?;
         let authenticator = self.parts.authenticator.load_full();
         authenticator.prepare_statement_token(text).await;
-        let token = authenticator.statement_token(caller, text)?;
-        match (token, known) {
-            (Some(token), _) => Ok((self.standing(&token, None).await?, true)),
-            (
-                None,
-                Known {
-                    standing: Some(standing),
-                    fresh: true,
-                },
-            ) if standing.version() == self.parts.policy.load().version() => {
-                Ok((Arc::clone(standing), false))
-            }
-            (None, Known { standing, .. }) => Ok((self.standing(caller, standing).await?, false)),
+        if let Some(token) = authenticator.statement_token(caller, text)? {
+            let standing = self.standing(&token, &mut Memory::default()).await?;
+            return Ok((standing, true));
         }
+        if memory.fresh
+            && let Some(standing) = &memory.standing
+            && standing.version() == self.parts.policy.load().version()
+        {
+            return Ok((Arc::clone(standing), false));
+        }
+        Ok((self.standing(caller, memory).await?, false))
     }
 
-    /// Who the caller is at this moment, and what they may see.
+    /// Who the caller is at this moment, and what they may see; remembered.
     ///
     /// # Errors
     /// A fault when a provider cannot answer; a refusal when the caller may not be let in.
     pub async fn standing(
         &self,
         caller: &Caller,
-        known: Option<&Arc<Standing>>,
+        memory: &mut Memory,
     ) -> Result<Arc<Standing>, Error> {
         not_expired(caller)?;
+        memory.fresh = false;
         let resolver = self.parts.resolver.load_full();
-        let principal = resolver.principal(caller).await?;
-        let policy = self.parts.policy.load();
-        if let Some(known) = known
-            && known.version() == policy.version()
-            && (Arc::ptr_eq(known.principal(), &principal) || *known.principal() == principal)
-        {
-            return Ok(Arc::clone(known));
-        }
-        self.may_enter(&principal)?;
-        Ok(Arc::new(Standing::new(principal, &policy)))
+        let resolved = resolver.resolve(caller, memory.resolved.as_ref()).await?;
+        let (principal, policy) = (resolved.principal(), self.parts.policy.load());
+        let known = memory.standing.as_ref().filter(|known| {
+            known.version() == policy.version()
+                && (Arc::ptr_eq(known.principal(), principal) || known.principal() == principal)
+        });
+        let standing = match known {
+            Some(known) => Arc::clone(known),
+            None => {
+                self.may_enter(principal)?;
+                Arc::new(Standing::new(Arc::clone(principal), &policy))
+            }
+        };
+        *memory = Memory {
+            standing: Some(Arc::clone(&standing)),
+            resolved: Some(resolved),
+            fresh: true,
+        };
+        Ok(standing)
     }
 
     fn may_enter(&self, principal: &Principal) -> Result<(), Refusal> {

@@ -44,7 +44,7 @@ pub use jwt::JwtProvider;
 pub use keto::{AskedPairs, KetoProvider};
 pub use ladder::{AiPermissions, LadderFiles, LadderNames, LadderProblem};
 pub(crate) use listen::listen;
-pub use resolver::Resolver;
+pub use resolver::{Resolved, Resolver};
 pub use sql::SqlProvider;
 pub use step::{Reloadable, Step};
 pub use tags::{TagFile, TagQueries, TagTable};

@@ -15,6 +15,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use quick_cache::sync::Cache;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Most principals kept.
@@ -32,19 +33,35 @@ pub struct Resolver {
     timeout: Duration,
     /// What a policy test supposes of its logins' sessions; empty in every gate that serves.
     situations: Arc<BTreeMap<String, Situation>>,
-    kept: Cache<Arc<str>, Arc<Kept>>,
+    kept: Cache<Arc<str>, Arc<Resolved>>,
+    /// Tells this resolver from every other one of the process.
+    number: u64,
+    /// How often everything was to be forgotten.
+    cleared: AtomicU64,
     lookups: Lookups,
     /// The hierarchies united last, and what they came to.
     united: ArcSwapOption<(Vec<Arc<Hierarchy>>, Arc<Hierarchy>)>,
 }
 
 /// A principal, and how long it stays what its caller is.
-struct Kept {
-    /// As long as no provider says otherwise ...
-    generations: Vec<u64>,
+#[derive(Debug)]
+pub struct Resolved {
+    /// By whom it was resolved ...
+    resolver: u64,
+    /// ... for whom ([`Caller::key`]).
+    key: Arc<str>,
+    /// It holds as long as no provider says otherwise (`None`: for this moment) ...
+    generations: Option<Vec<u64>>,
     /// ... and nothing has come to its end.
     life: Life,
     principal: Arc<Principal>,
+}
+
+impl Resolved {
+    /// The principal.
+    pub fn principal(&self) -> &Arc<Principal> {
+        &self.principal
+    }
 }
 
 /// How long a principal stays as it is, if no provider says otherwise.
@@ -59,6 +76,7 @@ struct Life {
 impl Resolver {
     /// A resolver over these providers; a resolution takes at most `timeout`.
     pub fn new(providers: Vec<Arc<dyn Provider>>, timeout: Duration) -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
         Self {
             providers,
             hierarchy: Arc::default(),
@@ -67,6 +85,8 @@ impl Resolver {
             timeout,
             situations: Arc::default(),
             kept: Cache::new(PRINCIPALS_MAX),
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
+            cleared: AtomicU64::new(0),
             lookups: Lookups::default(),
             united: ArcSwapOption::empty(),
         }
@@ -103,31 +123,36 @@ impl Resolver {
     /// The principal a caller is at this moment. Ask once per statement; it is cheap when nothing changed.
     ///
     /// # Errors
+    /// As [`Resolver::resolve`].
+    pub async fn principal(&self, caller: &Caller) -> Result<Arc<Principal>, Error> {
+        let resolved = self.resolve(caller, None).await?;
+        Ok(Arc::clone(&resolved.principal))
+    }
+
+    /// As [`Resolver::principal`], with how long it holds; `known`, what came back before for this caller, comes back
+    /// again as long as it does.
+    ///
+    /// # Errors
     /// [`FaultKind::ProviderUnavailable`] when a provider cannot answer: never "no roles".
     /// [`Reason::NotAuthorized`] when the user is a superuser and this login may not be one.
-    pub async fn principal(&self, caller: &Caller) -> Result<Arc<Principal>, Error> {
-        // Taken before asking, so that what changes meanwhile is not kept.
-        let generations = self.generations(caller.user_id());
-        let principal = match (generations, self.kept.get(caller.key())) {
-            (Some(now), Some(kept)) if self.holds(&kept, &now) => {
-                self.lookups.hits.add();
-                Arc::clone(&kept.principal)
-            }
-            (generations, _) => {
-                self.lookups.misses.add();
-                let (principal, life) = self.ask(caller).await?;
-                if let Some(generations) = generations {
-                    let kept = Kept {
-                        generations,
-                        life,
-                        principal: Arc::clone(&principal),
-                    };
-                    self.kept.insert(Arc::clone(caller.key()), Arc::new(kept));
-                }
-                principal
+    pub async fn resolve(
+        &self,
+        caller: &Caller,
+        known: Option<&Arc<Resolved>>,
+    ) -> Result<Arc<Resolved>, Error> {
+        let resolved = match known.filter(|known| self.holds(known, caller)) {
+            Some(known) => Some(Arc::clone(known)),
+            None => {
+                let kept = self.kept.get(caller.key());
+                kept.filter(|kept| self.holds(kept, caller))
             }
         };
-        if principal.superuser() && !caller.may_be_superuser() {
+        self.lookups.add(resolved.is_some());
+        let resolved = match resolved {
+            Some(resolved) => resolved,
+            None => self.resolve_anew(caller).await?,
+        };
+        if resolved.principal.superuser() && !caller.may_be_superuser() {
             tracing::warn!(
                 login = caller.login(),
                 user_id = caller.user_id(),
@@ -140,7 +165,28 @@ impl Resolver {
             .hint("Connect as that user with a login of its own.")
             .into());
         }
-        Ok(principal)
+        Ok(resolved)
+    }
+
+    async fn resolve_anew(&self, caller: &Caller) -> Result<Arc<Resolved>, Error> {
+        // Taken before asking, so that what changes meanwhile is not kept.
+        let generations = self
+            .generations(caller.user_id())
+            .collect::<Option<Vec<u64>>>();
+        let (principal, life) = self.ask(caller).await?;
+        let lasts = generations.is_some();
+        let resolved = Arc::new(Resolved {
+            resolver: self.number,
+            key: Arc::clone(caller.key()),
+            generations,
+            life,
+            principal,
+        });
+        if lasts {
+            self.kept
+                .insert(Arc::clone(caller.key()), Arc::clone(&resolved));
+        }
+        Ok(resolved)
     }
 
     /// Whether every provider and step could answer now.
@@ -175,6 +221,7 @@ impl Resolver {
     pub fn clear(&self) {
         self.providers.iter().for_each(|provider| provider.clear());
         self.steps.iter().for_each(|step| step.clear());
+        self.cleared.fetch_add(1, Ordering::SeqCst);
         self.kept.clear();
     }
 
@@ -187,24 +234,38 @@ impl Resolver {
         // Principals are kept by session. Those of this user are told by their generations.
     }
 
-    /// What a principal of this user is made of, in numbers: while they stay, so may it.
-    fn generations(&self, user_id: &str) -> Option<Vec<u64>> {
-        let mut numbers = Vec::with_capacity(2 * self.providers.len() + self.steps.len() + 1);
-        for provider in &self.providers {
-            numbers.push(provider.generation()?);
-            numbers.push(provider.generation_of(user_id));
-        }
-        for step in &self.steps {
-            numbers.push(step.generation()?);
-        }
-        numbers.push(self.hierarchy.generation());
-        Some(numbers)
+    /// What a principal of this user is made of, in numbers: while they stay, so may it. `None` among them: it has to be
+    /// asked each time.
+    fn generations(&self, user_id: &str) -> impl Iterator<Item = Option<u64>> {
+        let providers = self.providers.iter().flat_map(move |provider| {
+            let of_user = Some(provider.generation_of(user_id));
+            [provider.generation(), of_user]
+        });
+        let steps = self.steps.iter().map(|step| step.generation());
+        let hierarchy = Some(self.hierarchy.generation());
+        let cleared = Some(self.cleared.load(Ordering::SeqCst));
+        providers.chain(steps).chain([hierarchy, cleared])
     }
 
-    fn holds(&self, kept: &Kept, generations: &[u64]) -> bool {
-        kept.generations == generations
-            && kept.life.until.is_none_or(|until| Instant::now() < until)
-            && kept.life.span.holds(self.conditions.moment())
+    /// Whether it was resolved here, for this caller, and holds still.
+    fn holds(&self, resolved: &Resolved, caller: &Caller) -> bool {
+        let Resolved {
+            resolver,
+            key,
+            generations,
+            life,
+            principal: _,
+        } = resolved;
+        let same = Arc::ptr_eq(key, caller.key()) || key == caller.key();
+        let current = |generations: &Vec<u64>| {
+            let then = generations.iter().copied().map(Some);
+            then.eq(self.generations(caller.user_id()))
+        };
+        *resolver == self.number
+            && same
+            && generations.as_ref().is_some_and(current)
+            && life.until.is_none_or(|until| Instant::now() < until)
+            && life.span.holds(self.conditions.moment())
     }
 
     async fn ask(&self, caller: &Caller) -> Result<(Arc<Principal>, Life), Error> {

@@ -8,7 +8,7 @@ use super::format::Format;
 use super::pipe::Pipe;
 use crate::audit::{Outcome, RequestId};
 use crate::error::{Error, Fault, FaultKind, Reason, Refusal};
-use crate::gateway::{Asked, Decided, Gateway, Known, SessionFacts, Standing};
+use crate::gateway::{Asked, Decided, Gateway, Memory, SessionFacts, Standing};
 use crate::http::Problem;
 use crate::identity::Caller;
 use crate::sql::statement::{Statement, StatementKind};
@@ -97,7 +97,7 @@ pub(super) async fn run(door: &Door, request: Request, sender: Sender<Bytes>) ->
     let concluding = conclude(&mut pipe, &request, result, place);
     let concluded = tokio::time::timeout(patience, concluding).await;
     let (end, sqlstate) = concluded.unwrap_or_else(|_| (End::Broken, Some("57014".to_owned())));
-    let count = script.take_requests().pop().unwrap_or_default();
+    let count = script.take_requests().last().unwrap_or_default();
     let outcome = Outcome {
         rows: count.rows,
         bytes: count.bytes,
@@ -156,7 +156,7 @@ async fn prepare(
     let decided = match gateway
         .decide(
             &request.caller,
-            Known::default(),
+            &mut Memory::default(),
             text.as_str().into(),
             asked,
         )

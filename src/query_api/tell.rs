@@ -7,7 +7,7 @@ use super::format::best;
 use super::run::{binding, moved, one_query, own_parameters};
 use crate::audit::RequestId;
 use crate::error::{Error, Fault, FaultKind, Refusal};
-use crate::gateway::{Asked, Decided, Known, Standing};
+use crate::gateway::{Asked, Decided, Memory, Standing};
 use crate::http::{Peer, Problem};
 use axum::Extension;
 use axum::body::Body;
@@ -50,7 +50,7 @@ async fn tell_schema(
     let gateway = &door.parts.gateway;
     let Entered { id, caller, facts } = entered;
     let asked = ("schema", "");
-    let standing = match gateway.standing(caller, None).await {
+    let standing = match gateway.standing(caller, &mut Memory::default()).await {
         Ok(standing) => standing,
         Err(error) => return Err(fail(door, entered, asked, None, error).await),
     };
@@ -150,8 +150,8 @@ async fn tell_plan(door: &Door, entered: &Entered, ask: &Ask) -> Result<Response
     let Entered { id, caller, facts } = entered;
     let asked = ("explain", ask.sql.as_str());
     // Who a token in the text names, if there is one; else the caller.
-    let known = Known::default();
-    let standing = match gateway.standing_of(caller, &ask.sql, known).await {
+    let memory = &mut Memory::default();
+    let standing = match gateway.standing_of(caller, &ask.sql, memory).await {
         Ok((standing, _)) => standing,
         Err(error) => return Err(fail(door, entered, asked, None, error).await),
     };
@@ -192,11 +192,11 @@ async fn decide(door: &Door, entered: &Entered, ask: &Ask) -> Result<Decided, Er
             before: None,
         },
     };
-    let known = Known::default();
+    let memory = &mut Memory::default();
     let decided = gateway
         .decide(
             &entered.caller,
-            known,
+            memory,
             statement.text.as_str().into(),
             asked,
         )

@@ -11,7 +11,7 @@ use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
@@ -59,12 +59,30 @@ impl Client {
     /// # Errors
     /// When the client cannot be written to.
     pub async fn flush(&mut self) -> io::Result<()> {
-        self.stream.write_all_buf(&mut self.out).await?;
-        self.stream.flush().await?;
+        std::future::poll_fn(|cx| self.poll_send(cx)).await?;
+        self.trim();
+        Ok(())
+    }
+
+    /// As [`Client::flush`], as far as it can be done at once; whether all of it was.
+    ///
+    /// # Errors
+    /// As [`Client::flush`].
+    pub async fn flush_at_once(&mut self) -> io::Result<bool> {
+        // Pending, it has left a waker behind that wakes this task once too often.
+        let sent = std::future::poll_fn(|cx| Poll::Ready(self.poll_send(cx))).await;
+        let Poll::Ready(sent) = sent else {
+            return Ok(false);
+        };
+        sent?;
+        self.trim();
+        Ok(true)
+    }
+
+    fn trim(&mut self) {
         if self.out.capacity() > AHEAD_BYTES_MAX {
             self.out = BytesMut::new();
         }
-        Ok(())
     }
 
     /// Receives more; false when the client has closed. Cancel safe.
@@ -86,6 +104,19 @@ impl Client {
     pub fn frame(&mut self) -> Result<Option<(u8, BytesMut)>, Told> {
         cut_frame(&mut self.inbound, self.frame_bytes_max)
     }
+
+    /// As [`Client::frame`], with the body read where it stands and then dropped.
+    ///
+    /// # Errors
+    /// As [`Client::frame`].
+    pub fn read_frame<T>(&mut self, read: impl FnOnce(u8, &[u8]) -> T) -> Result<Option<T>, Told> {
+        let Some((tag, length)) = whole_frame(&self.inbound, self.frame_bytes_max)? else {
+            return Ok(None);
+        };
+        let message = read(tag, self.inbound.get(5..=length).unwrap_or_default());
+        self.inbound.advance(length + 1);
+        Ok(Some(message))
+    }
 }
 
 /// Cuts the frame at the front of `inbound`, if all of it is there.
@@ -93,6 +124,16 @@ fn cut_frame(
     inbound: &mut BytesMut,
     frame_bytes_max: usize,
 ) -> Result<Option<(u8, BytesMut)>, Told> {
+    let Some((tag, length)) = whole_frame(inbound, frame_bytes_max)? else {
+        return Ok(None);
+    };
+    let mut frame = inbound.split_to(length + 1);
+    frame.advance(5);
+    Ok(Some((tag, frame)))
+}
+
+/// Type byte and length, which counts itself, of the frame at the front of `inbound`, if all of it is there.
+fn whole_frame(inbound: &[u8], frame_bytes_max: usize) -> Result<Option<(u8, usize)>, Told> {
     let (Some(tag), Some(length)) = (inbound.first().copied(), inbound.get(1..5)) else {
         return Ok(None);
     };
@@ -106,12 +147,7 @@ fn cut_frame(
             "a message of {length} bytes is longer than the limit of {frame_bytes_max}"
         )));
     }
-    if inbound.len() <= length {
-        return Ok(None);
-    }
-    let mut frame = inbound.split_to(length + 1);
-    frame.advance(5);
-    Ok(Some((tag, frame)))
+    Ok((inbound.len() > length).then_some((tag, length)))
 }
 
 impl Downstream for Client {

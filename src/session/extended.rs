@@ -89,11 +89,7 @@ impl Session {
         Ok(same.then_some(prepared))
     }
 
-    async fn parsed_anew(
-        &mut self,
-        text: &str,
-        types: Vec<u32>,
-    ) -> Result<Arc<Prepared>, Stop> {
+    async fn parsed_anew(&mut self, text: &str, types: Vec<u32>) -> Result<Arc<Prepared>, Stop> {
         let statement = match self.one_statement(text) {
             Ok(statement) => statement,
             Err(refusal) => {

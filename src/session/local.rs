@@ -56,7 +56,7 @@ impl Session {
         if let StatementKind::Refused(refusal) = kind {
             let error = Error::Refused(refusal.clone());
             return Err(self
-                .refuse(text, id, &error, self.standing.clone().as_ref())
+                .refuse(text, id, &error, self.memory.standing().cloned().as_ref())
                 .await
                 .into());
         }

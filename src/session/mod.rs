@@ -32,7 +32,7 @@ pub use settings::Settings;
 pub use told::Told;
 
 use crate::error::{Error, Fault};
-use crate::gateway::{Gateway, SessionFacts, Standing};
+use crate::gateway::{Gateway, Memory, SessionFacts};
 use crate::identity::Caller;
 use crate::limits::Limits;
 use crate::upstream::{CancelSlot, Gate, Lease, Script};
@@ -61,9 +61,7 @@ pub struct Session {
     portals: HashMap<String, Portal>,
     portal_number: u64,
     savepoints: Vec<transaction::Savepoint>,
-    standing: Option<Arc<Standing>>,
-    /// Nothing has been waited for since it was asked for.
-    standing_fresh: bool,
+    memory: Memory,
     lease: Option<Lease>,
     /// The lease is of the superusers' pool.
     lease_superuser: bool,
@@ -128,8 +126,7 @@ impl Session {
             portals: HashMap::new(),
             portal_number: 0,
             savepoints: Vec::new(),
-            standing: None,
-            standing_fresh: false,
+            memory: Memory::default(),
             lease: None,
             lease_superuser: false,
             script: Script::default(),
@@ -172,18 +169,21 @@ impl Session {
     /// Handles every whole frame that has been received.
     async fn serve_buffered(&mut self) -> Result<(), Ended> {
         loop {
-            let frame = self.client.frame().map_err(fatal)?;
-            let Some((tag, body)) = frame else { break };
-            if self.skipping && !matches!(tag, b'S' | b'X') {
-                continue;
-            }
-            match Message::read(tag, &body) {
+            let skipping = self.skipping;
+            let read = |tag, body: &[u8]| {
+                let skipped = skipping && !matches!(tag, b'S' | b'X');
+                let text = |told| (told, recorded::text_in(tag, body).into_owned());
+                (!skipped).then(|| (tag, Message::read(tag, body).map_err(text)))
+            };
+            let (tag, message) = match self.client.read_frame(read).map_err(fatal)? {
+                None => break,
+                Some(None) => continue,
+                Some(Some(message)) => message,
+            };
+            match message {
                 Ok(message) => self.handle(message).await?,
-                Err(told) if told.fatal => return Err(Ended::Fatal(told)),
-                Err(told) => {
-                    let text = recorded::text_in(tag, &body);
-                    self.fail_extended_or_simple(tag, told, &text).await?;
-                }
+                Err((told, _)) if told.fatal => return Err(Ended::Fatal(told)),
+                Err((told, text)) => self.fail_extended_or_simple(tag, told, &text).await?,
             }
             if self.client.out_mut().len() > 64 * 1024 {
                 self.flush_client().await?;
@@ -228,6 +228,12 @@ impl Session {
         if self.client.out_mut().is_empty() {
             return Ok(());
         }
+        // As a rule it can be sent at once, without an alarm.
+        match self.client.flush_at_once().await {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(_) => return Err(Ended::Left),
+        }
         let patience = Duration::from_millis(self.limits().client_write_ms_max);
         match tokio::time::timeout(patience, self.client.flush()).await {
             Ok(Ok(())) => Ok(()),
@@ -237,7 +243,7 @@ impl Session {
 
     /// Waits for the client; not for ever while a connection is held.
     async fn next_bytes(&mut self) -> Result<(), Ended> {
-        self.standing_fresh = false;
+        self.memory.waited();
         let limit = self.gateway.limits().idle_in_transaction_ms_max;
         let read = self.client.read();
         let read = if self.lease.is_some() && limit > 0 {

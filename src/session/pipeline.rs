@@ -81,10 +81,9 @@ impl Session {
         if self.lease.is_none() {
             let standing = self
                 .gateway
-                .standing(&self.caller, self.standing.as_ref())
+                .standing(&self.caller, &mut self.memory)
                 .await
                 .map_err(|error| Told::of(&error, None))?;
-            self.know(&standing);
             self.lease_for(&standing).await?;
         }
         Ok(())
@@ -118,8 +117,8 @@ impl Session {
 
     /// Runs what has been put together; the first failure, if any, is for the caller of this to tell.
     pub(super) async fn run_script(&mut self) -> Result<Option<Told>, Ended> {
-        self.standing_fresh = false;
-        let gate = all(std::mem::take(&mut self.gates));
+        self.memory.waited();
+        let gate = all(&mut self.gates);
         let first = self.open.first().map(|request| request.id);
         let started = self.open.first().map(|request| request.started);
         let limits = self.gateway.limits();
@@ -356,10 +355,11 @@ impl Session {
 }
 
 /// All of them: their lines are in the queue already, and the first one that is waited for has them written.
-fn all(mut gates: Vec<Gate<'static>>) -> Option<Gate<'static>> {
+fn all(gates: &mut Vec<Gate<'static>>) -> Option<Gate<'static>> {
     if gates.len() < 2 {
         return gates.pop();
     }
+    let gates = std::mem::take(gates);
     Some(Box::pin(async move {
         for gate in gates {
             gate.await?;

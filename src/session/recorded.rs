@@ -42,7 +42,7 @@ impl Session {
 
     /// The line of a request that ends here without one.
     pub(super) async fn record_stop(&mut self, told: &Told, text: &str) {
-        let (id, standing) = (RequestId::next(), self.standing.as_ref());
+        let (id, standing) = (RequestId::next(), self.memory.standing());
         self.gateway
             .record_refused(id, &self.facts, &self.caller, text, standing, told.slug)
             .await;

@@ -6,7 +6,7 @@ use super::told::Told;
 use super::{Ended, Session, courtesy};
 use crate::audit::RequestId;
 use crate::error::{Reason, Refusal};
-use crate::gateway::{Asked, Decided, Known, Said, Standing};
+use crate::gateway::{Asked, Decided, Said, Standing};
 use crate::sql::statement::{Statement, StatementKind};
 use crate::sql::{self, Rewrite};
 use crate::upstream::Binding;
@@ -163,12 +163,9 @@ impl Session {
         asked: Asked<'_>,
         id: RequestId,
     ) -> Result<Decided, Stop> {
-        let (known, text) = (self.known(), said.statement);
-        match self.gateway.decide(&self.caller, known, said, asked).await {
+        let (memory, text) = (&mut self.memory, said.statement);
+        match self.gateway.decide(&self.caller, memory, said, asked).await {
             Ok(decided) => {
-                if !decided.by_token {
-                    self.know(&decided.standing);
-                }
                 self.lease_recorded(text, id, &decided).await?;
                 Ok(decided)
             }
@@ -185,30 +182,11 @@ impl Session {
         text: &str,
         id: RequestId,
     ) -> Result<Arc<Standing>, Stop> {
-        let known = self.known();
-        match self.gateway.standing_of(&self.caller, text, known).await {
-            Ok((standing, by_token)) => {
-                if !by_token {
-                    self.know(&standing);
-                }
-                Ok(standing)
-            }
+        let memory = &mut self.memory;
+        match self.gateway.standing_of(&self.caller, text, memory).await {
+            Ok((standing, _)) => Ok(standing),
             Err(error) => Err(self.refuse(text, id, &error, None).await.into()),
         }
-    }
-
-    /// What is known of the session's own standing.
-    pub(super) fn known(&self) -> Known<'_> {
-        Known {
-            standing: self.standing.as_ref(),
-            fresh: self.standing_fresh,
-        }
-    }
-
-    /// The session's own standing, as just asked for.
-    pub(super) fn know(&mut self, standing: &Arc<Standing>) {
-        self.standing = Some(Arc::clone(standing));
-        self.standing_fresh = true;
     }
 
     /// Leases a connection; a request that gets none is recorded as refused.

@@ -43,7 +43,9 @@ fn ends(word: &str) -> bool {
         2 => &["or"],
         3 => &["and", "end", "for"],
         4 => &["else", "full", "join", "left", "then", "when", "from"],
-        5 => &["cross", "fetch", "group", "inner", "limit", "order", "right", "union", "where"],
+        5 => &[
+            "cross", "fetch", "group", "inner", "limit", "order", "right", "union", "where",
+        ],
         6 => &["except", "having", "offset", "window"],
         7 => &["natural"],
         9 => &["intersect"],

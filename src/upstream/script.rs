@@ -140,8 +140,8 @@ impl Script {
     }
 
     /// How every request of the script went; empties the list.
-    pub fn take_requests(&mut self) -> Vec<Request> {
-        std::mem::take(&mut self.requests)
+    pub fn take_requests(&mut self) -> impl Iterator<Item = Request> {
+        self.requests.drain(..)
     }
 
     /// Whether nothing is expected.

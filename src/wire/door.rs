@@ -4,7 +4,7 @@ use super::auth::{self, Failed};
 use super::start_up::{self, Packet, StartUp};
 use super::{say_goodbye, too_many};
 use crate::error::{Error, FaultKind};
-use crate::gateway::{Gateway, LoginRefused, Registration, RequestId, SessionFacts};
+use crate::gateway::{Gateway, LoginRefused, Memory, Registration, RequestId, SessionFacts};
 use crate::identity::{Caller, Opening};
 use crate::limits::Limits;
 use crate::session::{Answer, Client, Session, Settings, Start, Told, Transport};
@@ -353,7 +353,10 @@ impl Door {
             }));
         }
         let tell = |error: Error| Failed::Told(Told::fatal(&error));
-        self.gateway.standing(&caller, None).await.map_err(tell)?;
+        self.gateway
+            .standing(&caller, &mut Memory::default())
+            .await
+            .map_err(tell)?;
         let server = self
             .gateway
             .server_parameters()
