@@ -26,7 +26,8 @@ use crate::sql::{Rewrite, Rewrites};
 pub use crate::upstream::Registration;
 use crate::upstream::{self, CancelSlot, Lease, Pool, Registry};
 use arc_swap::ArcSwap;
-use moka::sync::Cache;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -63,7 +64,7 @@ const SPLIT_AGAIN_BYTES_MAX: usize = 1024;
 pub struct Gateway {
     parts: Parts,
     rewrites: Arc<Rewrites>,
-    statements: Cache<Box<str>, Arc<[Statement]>>,
+    statements: Cache<Box<str>, Arc<[Statement]>, Bytes>,
     sessions: Registry,
     spent: Spent,
 }
@@ -148,19 +149,25 @@ pub enum Asked<'a> {
     Simple,
 }
 
+/// About how much memory the statements of a text take.
+#[derive(Debug, Clone)]
+struct Bytes;
+
+#[expect(clippy::borrowed_box, reason = "the cache names its key so")]
+impl Weighter<Box<str>, Arc<[Statement]>> for Bytes {
+    fn weight(&self, text: &Box<str>, parts: &Arc<[Statement]>) -> u64 {
+        (2 * text.len() + 200 * parts.len() + 512) as u64
+    }
+}
+
 impl Gateway {
     /// Puts the stages together.
     pub fn new(parts: Parts) -> Self {
         let rewrites = Rewrites::new(parts.limits.clone(), parts.open_allowed);
         // Bounded by bytes, as the rewrites are.
+        let texts = usize::try_from(parts.limits.rewrites_max).unwrap_or(usize::MAX);
         let bytes = parts.limits.rewrites_max.saturating_mul(4096);
-        #[expect(clippy::borrowed_box, reason = "the cache names its key so")]
-        let statements = Cache::builder()
-            .max_capacity(bytes)
-            .weigher(|text: &Box<str>, parts: &Arc<[Statement]>| {
-                weight(2 * text.len() + 200 * parts.len())
-            })
-            .build();
+        let statements = Cache::with_weighter(texts, bytes, Bytes);
         Self {
             parts,
             rewrites: Arc::new(rewrites),
@@ -482,8 +489,4 @@ fn not_expired(caller: &Caller) -> Result<(), Refusal> {
     }
     Err(Refusal::new(Reason::TokenExpired, "the token has expired")
         .hint("Connect again with a fresh token."))
-}
-
-fn weight(bytes: usize) -> u32 {
-    u32::try_from(bytes.saturating_add(512)).unwrap_or(u32::MAX)
 }

@@ -1,11 +1,12 @@
 //! Slows password guessing: a delay per peer and login that grows with failures, bounded in length
 //! and in how many are remembered.
 
-use moka::sync::Cache;
+use quick_cache::sync::Cache;
+use std::convert::Infallible;
+use std::hash::Hash;
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Failures of one login from one peer that cost nothing: people mistype.
 const LOGIN_FREE: u32 = 3;
@@ -18,50 +19,75 @@ const DELAY_MAX: Duration = Duration::from_secs(5);
 /// How long failures are remembered after the last one.
 const MEMORY: Duration = Duration::from_secs(600);
 /// How many peers, and peers with logins, are remembered.
-const ENTRIES_MAX: u64 = 10_000;
+const ENTRIES_MAX: usize = 10_000;
 
 pub(super) struct Throttle {
-    logins: Cache<(IpAddr, String), Arc<AtomicU32>>,
-    peers: Cache<IpAddr, Arc<AtomicU32>>,
+    logins: Cache<(IpAddr, String), Arc<Mutex<Failures>>>,
+    peers: Cache<IpAddr, Arc<Mutex<Failures>>>,
+}
+
+/// How many failures there were, and when the last one.
+struct Failures {
+    count: u32,
+    last: Instant,
+}
+
+impl Failures {
+    fn at(&self, now: Instant) -> u32 {
+        match now.saturating_duration_since(self.last) < MEMORY {
+            true => self.count,
+            false => 0,
+        }
+    }
+}
+
+/// One more failure.
+fn count<K: Hash + Eq + Clone>(failures: &Cache<K, Arc<Mutex<Failures>>>, key: &K, now: Instant) {
+    let none = || {
+        let (count, last) = (0, now);
+        Ok::<_, Infallible>(Arc::new(Mutex::new(Failures { count, last })))
+    };
+    let Ok(failures) = failures.get_or_insert_with(key, none);
+    let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
+    failures.count = failures.at(now).saturating_add(1);
+    failures.last = now;
+}
+
+/// How many there were.
+fn counted(failures: Option<Arc<Mutex<Failures>>>, now: Instant) -> u32 {
+    failures.map_or(0, |failures| {
+        let failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.at(now)
+    })
 }
 
 impl Throttle {
     pub(super) fn new() -> Self {
         Self {
-            logins: Cache::builder()
-                .max_capacity(ENTRIES_MAX)
-                .time_to_idle(MEMORY)
-                .build(),
-            peers: Cache::builder()
-                .max_capacity(ENTRIES_MAX)
-                .time_to_idle(MEMORY)
-                .build(),
+            logins: Cache::new(ENTRIES_MAX),
+            peers: Cache::new(ENTRIES_MAX),
         }
     }
 
     pub(super) fn delay(&self, peer: IpAddr, login: &str) -> Duration {
+        self.delay_at(peer, login, Instant::now())
+    }
+
+    fn delay_at(&self, peer: IpAddr, login: &str, now: Instant) -> Duration {
         let peer = network(peer);
-        let count =
-            |counter: Option<Arc<AtomicU32>>| counter.map_or(0, |c| c.load(Ordering::Relaxed));
-        let by_login = after(
-            count(self.logins.get(&(peer, login.to_owned()))),
-            LOGIN_FREE,
-        );
-        by_login.max(after(count(self.peers.get(&peer)), PEER_FREE))
+        let of_login = counted(self.logins.get(&(peer, login.to_owned())), now);
+        let of_peer = counted(self.peers.get(&peer), now);
+        after(of_login, LOGIN_FREE).max(after(of_peer, PEER_FREE))
     }
 
     pub(super) fn failed(&self, peer: IpAddr, login: &str) {
-        let peer = network(peer);
-        self.logins
-            .get_with((peer, login.to_owned()), Arc::default)
-            .fetch_add(1, Ordering::Relaxed);
-        self.peers
-            .get_with(peer, Arc::default)
-            .fetch_add(1, Ordering::Relaxed);
+        let (peer, now) = (network(peer), Instant::now());
+        count(&self.logins, &(peer, login.to_owned()), now);
+        count(&self.peers, &peer, now);
     }
 
     pub(super) fn succeeded(&self, peer: IpAddr, login: &str) {
-        self.logins.invalidate(&(network(peer), login.to_owned()));
+        self.logins.remove(&(network(peer), login.to_owned()));
     }
 }
 
@@ -108,6 +134,19 @@ mod tests {
         );
         throttle.succeeded(peer, "bob");
         assert_eq!(throttle.delay(peer, "bob"), Duration::ZERO);
+    }
+
+    #[test]
+    fn failures_are_forgotten_after_a_while() {
+        let throttle = Throttle::new();
+        let (peer, now): (IpAddr, _) = ("192.0.2.1".parse().unwrap(), Instant::now());
+        for _ in 0..40 {
+            throttle.failed(peer, "bob");
+        }
+        let almost = now + MEMORY - Duration::from_secs(1);
+        assert_eq!(throttle.delay_at(peer, "bob", almost), DELAY_MAX);
+        let later = Instant::now() + MEMORY;
+        assert_eq!(throttle.delay_at(peer, "bob", later), Duration::ZERO);
     }
 
     #[test]

@@ -6,7 +6,8 @@ use crate::error::Refusal;
 use crate::limits::Limits;
 use crate::policy::{Grants, GrantsFingerprint};
 use equivalent::Equivalent;
-use moka::sync::Cache;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -67,10 +68,20 @@ impl Equivalent<Key> for Lookup<'_> {
     }
 }
 
+/// About how much memory a rewrite takes.
+#[derive(Debug, Clone)]
+struct Bytes;
+
+impl Weighter<Key, Arc<Rewrite>> for Bytes {
+    fn weight(&self, key: &Key, rewrite: &Arc<Rewrite>) -> u64 {
+        (key.text.len() + rewrite.query.text().len() + 512) as u64
+    }
+}
+
 /// The rewrites of one gate, bounded by bytes: a text may be large, an average one is not.
 #[derive(Debug)]
 pub struct Rewrites {
-    kept: Cache<Key, Arc<Rewrite>>,
+    kept: Cache<Key, Arc<Rewrite>, Bytes>,
     limits: Limits,
     open_allowed: bool,
 }
@@ -78,15 +89,10 @@ pub struct Rewrites {
 impl Rewrites {
     /// None yet. `open_allowed` as in [`Options`].
     pub fn new(limits: Limits, open_allowed: bool) -> Self {
-        let kept = Cache::builder()
-            .max_capacity(limits.rewrites_max.saturating_mul(4096))
-            .weigher(|key: &Key, rewrite: &Arc<Rewrite>| {
-                let bytes = key.text.len() + rewrite.query.text().len();
-                u32::try_from(bytes.saturating_add(512)).unwrap_or(u32::MAX)
-            })
-            .build();
+        let rewrites = usize::try_from(limits.rewrites_max).unwrap_or(usize::MAX);
+        let bytes = limits.rewrites_max.saturating_mul(4096);
         Self {
-            kept,
+            kept: Cache::with_weighter(rewrites, bytes, Bytes),
             limits,
             open_allowed,
         }
