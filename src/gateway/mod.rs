@@ -153,7 +153,6 @@ pub enum Asked<'a> {
 #[derive(Debug, Clone)]
 struct Bytes;
 
-#[expect(clippy::borrowed_box, reason = "the cache names its key so")]
 impl Weighter<Box<str>, Arc<[Statement]>> for Bytes {
     fn weight(&self, text: &Box<str>, parts: &Arc<[Statement]>) -> u64 {
         (2 * text.len() + 200 * parts.len() + 512) as u64

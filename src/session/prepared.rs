@@ -21,38 +21,6 @@ pub(super) struct Prepared {
     described: Mutex<Option<Arc<Shape>>>,
 }
 
-/// What the last Parse of a plain query came to: a driver that keeps no statements sends the same text again and again.
-#[derive(Debug)]
-pub(super) struct Parsed {
-    text: String,
-    types: Vec<u32>,
-    prepared: Arc<Prepared>,
-}
-
-/// A longer text is read again each time, in bytes.
-const PARSED_BYTES_MAX: usize = 4096;
-
-impl Parsed {
-    /// `text` and `types` as the client sent them, if they are worth it.
-    pub(super) fn of(text: &str, types: Vec<u32>, prepared: &Arc<Prepared>) -> Option<Self> {
-        let plain = match &prepared.kind {
-            Kind::Query(query) => matches!(query.holder, Holder::Plain),
-            Kind::Courtesy { .. } | Kind::Empty(_) | Kind::Other(_) => false,
-        };
-        let kept = plain && text.len() + 4 * types.len() <= PARSED_BYTES_MAX;
-        kept.then(|| Self {
-            text: text.to_owned(),
-            types,
-            prepared: Arc::clone(prepared),
-        })
-    }
-
-    /// What it came to, if this is the same.
-    pub(super) fn same(&self, text: &str, types: &[u32]) -> Option<Arc<Prepared>> {
-        (self.text == text && self.types == types).then(|| Arc::clone(&self.prepared))
-    }
-}
-
 #[derive(Debug)]
 pub(super) enum Kind {
     Courtesy {
