@@ -131,8 +131,11 @@ impl Template {
         if let Before::Compared { column, number } = before {
             keep(column, number, true);
         }
+        if compared.len() > PLACES_MAX {
+            return None;
+        }
         compared.retain(|number| number.value != 0 && !fixed.contains(&number.value));
-        if compared.is_empty() || compared.len() > PLACES_MAX {
+        if compared.is_empty() {
             return None;
         }
         Self::without(text, &compared)
