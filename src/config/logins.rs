@@ -104,7 +104,7 @@ fn login(check: &mut Check, path: &str, name: &str, table: Table, tokens: bool) 
         check.problem(
             path,
             "has no usable way to prove itself",
-            "Give it password, scram, or token = true.",
+            "Give it password, scram, or token = true; an api_key is for HTTP, beside one of them.",
         );
     }
     let is_token = matches!(proof, Some(Proof::Token));
