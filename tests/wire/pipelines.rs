@@ -55,6 +55,47 @@ fn run(client: &mut Client, messages: &[Vec<u8>]) -> crate::client::Answer {
     client.answer()
 }
 
+/// Drivers that keep no statements send the same Parse again and again; what it means may have changed since.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_parse_again_means_what_it_means_now() {
+    let gate = gate(|_| {}).await;
+    let mut client = login(&gate, "bob");
+    let mut ask = |text: &str, types: &[u32], format: u16, values: &[&[u8]]| {
+        run(
+            &mut client,
+            &[
+                parse("", text, types),
+                bind("", "", format, values),
+                execute("", 0),
+                sync(),
+            ],
+        )
+    };
+    // The declared types are part of it.
+    for _ in 0..2 {
+        let integer = ask("SELECT $1", &[23], 1, &[&[0, 0, 0, 55]]);
+        assert_eq!(value(&integer), "\0\0\x007");
+        let text = ask("SELECT $1", &[25], 1, &[b"7"]);
+        assert_eq!(value(&text), "7");
+    }
+    // So are the settings it is read by.
+    let march = "SELECT '02/03/2024'::date = '2024-03-02'::date";
+    for (style, expected) in [("ISO, MDY", "f"), ("ISO, DMY", "t"), ("ISO, MDY", "f")] {
+        ask(&format!("SET datestyle = '{style}'"), &[], 0, &[]);
+        for _ in 0..2 {
+            assert_eq!(value(&ask(march, &[], 0, &[])), expected, "{style}");
+        }
+    }
+    // In a failed transaction it is refused like any other.
+    assert_eq!(value(&ask("SELECT 1", &[], 0, &[])), "1");
+    ask("BEGIN", &[], 0, &[]);
+    assert_eq!(value(&ask("SELECT 1", &[], 0, &[])), "1");
+    assert_eq!(code(&ask("SELECT * FROM nowhere", &[], 0, &[])), "42P01");
+    assert_eq!(code(&ask("SELECT 1", &[], 0, &[])), "25P02");
+    ask("ROLLBACK", &[], 0, &[]);
+    assert_eq!(value(&ask("SELECT 1", &[], 0, &[])), "1");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_in_the_middle_skips_to_sync() {
     let gate = gate(|_| {}).await;
