@@ -260,6 +260,12 @@ impl Settings {
         self.changes_since(&before)
     }
 
+    /// Whether its COMMIT and its ROLLBACK leave different settings.
+    pub(super) fn hang_on_commit(&self) -> bool {
+        let ends = self.on_end.as_ref();
+        ends.is_some_and(|(on_commit, on_rollback)| on_commit != on_rollback)
+    }
+
     /// A transaction ends; what has to be reported.
     pub(super) fn end_transaction(&mut self, committed: bool) -> Vec<Change> {
         let Some((on_commit, on_rollback)) = self.on_end.take() else {

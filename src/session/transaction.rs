@@ -172,6 +172,14 @@ impl Session {
             return Ok(());
         }
         if let Some((tag, chain)) = ending {
+            // What was SET stays only if what stands before the COMMIT succeeds: that is run first.
+            if tag == "COMMIT"
+                && self.settings.hang_on_commit()
+                && self.lease.as_ref().is_some_and(|lease| lease.dirty())
+                && let Some(told) = self.settle().await?
+            {
+                return Err(told.into());
+            }
             if !self.end_block(tag == "COMMIT", chain) {
                 let request = self.open_request(id, started, text, None, &[]);
                 self.complete_locally(tag, request);

@@ -297,6 +297,30 @@ async fn a_cursor_lives_as_long_as_the_text_it_is_declared_in() {
     }
 }
 
+/// The gate answers SET itself, before it knows whether the database commits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setting_stays_only_if_its_transaction_commits() {
+    let gate = gate(|_| {}).await;
+    let set = "SET timezone = 'Asia/Tokyo'";
+    for (texts, stays) in [
+        (&["BEGIN", set, "SELECT 1", "COMMIT"][..], true),
+        (&["BEGIN", set, "SELECT 1/0", "COMMIT"], false),
+        (&["BEGIN", set, "ROLLBACK"], false),
+    ] {
+        let together = texts.join("; ");
+        for texts in [texts, &[together.as_str()]] {
+            let mut bob = login(&gate, "bob");
+            for text in texts {
+                bob.simple(text);
+            }
+            // A text of several that failed has left its block open.
+            bob.simple("ROLLBACK");
+            let zone = value(&bob.simple("SHOW timezone"));
+            assert_eq!(zone == "Asia/Tokyo", stays, "{texts:?}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_follow_the_transaction_that_several_statements_are() {
     let gate = gate(|_| {}).await;
