@@ -40,6 +40,8 @@ impl Placed {
 impl Session {
     /// Answers a Query message, up to ReadyForQuery.
     pub(super) async fn simple(&mut self, text: &str) -> Result<(), Ended> {
+        // PostgreSQL lets go of the unnamed statement (manual, section 55.2.3).
+        self.statements.remove("");
         let statements = match self.gateway.split(text) {
             Ok(statements) => statements,
             Err(refusal) => {

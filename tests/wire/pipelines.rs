@@ -96,6 +96,23 @@ async fn the_same_parse_again_means_what_it_means_now() {
     assert_eq!(value(&ask("SELECT 1", &[], 0, &[])), "1");
 }
 
+/// The manual: an unnamed statement lasts until the next Parse of one, or the next Query.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_lets_go_of_the_unnamed_statement() {
+    let gate = gate(|_| {}).await;
+    for query in ["SELECT 1", "", "BEGIN", "SELEC"] {
+        let mut client = login(&gate, "bob");
+        for name in ["", "named"] {
+            run(&mut client, &[parse(name, "SELECT 55", &[]), sync()]);
+        }
+        let use_of = |name| [bind("", name, 0, &[]), execute("", 0), sync()];
+        assert_eq!(value(&run(&mut client, &use_of(""))), "55");
+        client.simple(query);
+        assert_eq!(value(&run(&mut client, &use_of("named"))), "55", "{query}");
+        assert_eq!(code(&run(&mut client, &use_of(""))), "26000", "{query}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_in_the_middle_skips_to_sync() {
     let gate = gate(|_| {}).await;
