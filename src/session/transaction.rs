@@ -154,6 +154,7 @@ impl Session {
         let command = match transaction {
             Transaction::Command(command) => command,
             Transaction::Nothing(tag) => {
+                self.check_block()?;
                 let request = self.open_request(id, started, text, None, &[]);
                 self.complete_locally(tag, request);
                 return Ok(());
@@ -270,7 +271,13 @@ impl Session {
 
     /// What only a block that the client began can have.
     fn check_implicit(&self, command: &TransactionCommand) -> Result<(), Stop> {
-        if !self.block.implicit {
+        let chains = matches!(
+            command,
+            TransactionCommand::Commit { chain: true }
+                | TransactionCommand::Rollback { chain: true }
+        );
+        // Without a block the database says it of the others, but a chain would be begun here only.
+        if !self.block.implicit && (self.block.open || !chains) {
             return Ok(());
         }
         let what = match command {

@@ -40,6 +40,23 @@ const COURSES: &[&[(&str, &str, u8)]] = &[
         ("COMMIT AND CHAIN", "", b'T'),
         ("ABORT", "", b'I'),
     ],
+    // There is nothing to chain to outside of a block, and a failed one is not begun again.
+    &[
+        ("COMMIT AND CHAIN", "25P01", b'I'),
+        ("ROLLBACK AND CHAIN", "25P01", b'I'),
+        ("SELECT 1", "", b'I'),
+        ("BEGIN", "", b'T'),
+        ("SELECT 1/0", "22012", b'E'),
+        ("BEGIN", "25P02", b'E'),
+        (
+            "START TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+            "25P02",
+            b'E',
+        ),
+        ("ROLLBACK AND CHAIN", "", b'T'),
+        ("COMMIT", "", b'I'),
+        ("COMMIT AND CHAIN", "25P01", b'I'),
+    ],
     &[
         ("BEGIN; SELECT 1; COMMIT", "", b'I'),
         ("BEGIN; SELECT 1/0; COMMIT", "22012", b'E'),
@@ -75,6 +92,7 @@ const SEVERAL: &[&[(&str, &str, u8)]] = &[
             b'I',
         ),
         ("DECLARE c CURSOR FOR SELECT 1; SELECT 1/0", "22012", b'I'),
+        ("SELECT 1; COMMIT AND CHAIN; SELECT 1", "25P01", b'I'),
         (
             "DECLARE c CURSOR FOR SELECT 1; SELECT * FROM secret",
             "42P01",
