@@ -195,6 +195,12 @@ impl Session {
         if let Some(lease) = &mut self.lease {
             lease.transaction(&mut self.script, &command, Some(request))?;
         }
+        self.remember(command);
+        Ok(())
+    }
+
+    /// What a command that stands in the script changes here.
+    fn remember(&mut self, command: TransactionCommand) {
         match command {
             TransactionCommand::Begin { isolation, .. } => {
                 self.block.open = true;
@@ -218,7 +224,6 @@ impl Session {
             }
             _ => {}
         }
-        Ok(())
     }
 
     /// The block ends for the client; whether there is something to end in the database, too. Where not, PostgreSQL warns
