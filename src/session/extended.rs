@@ -259,7 +259,7 @@ impl Session {
 
     /// Close of a statement; closing what is not there is no error.
     pub(super) async fn close_statement(&mut self, name: &str) -> Result<(), Ended> {
-        self.statements.remove(name);
+        self.forget_statement(name);
         self.script.local(CLOSE_COMPLETE);
         self.conclude(Ok(()), Of::Statement(name)).await
     }

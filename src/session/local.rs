@@ -108,7 +108,7 @@ impl Session {
             }
             StatementKind::Discard(tag) => tag,
             StatementKind::DeallocateAll => {
-                self.statements.clear();
+                self.forget_statements();
                 "DEALLOCATE ALL"
             }
             StatementKind::Deallocate(name) => {
@@ -184,8 +184,10 @@ impl Session {
     }
 
     fn deallocate(&mut self, name: &str) -> Result<(), Told> {
-        let known = self.statements.remove(name);
-        known.map(drop).ok_or_else(|| no_statement(name))
+        match self.forget_statement(name) {
+            true => Ok(()),
+            false => Err(no_statement(name)),
+        }
     }
 
     fn discard_all(&mut self) -> Result<Vec<super::settings::Change>, Told> {
@@ -193,7 +195,7 @@ impl Session {
             let message = "DISCARD ALL cannot run inside a transaction block";
             return Err(Told::new("25001", message));
         }
-        self.statements.clear();
+        self.forget_statements();
         Ok(self.settings.reset_all())
     }
 

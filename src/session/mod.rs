@@ -57,8 +57,9 @@ pub struct Session {
     statements: HashMap<String, Arc<Prepared>>,
     /// What the last Parse came to.
     parsed: Option<Parsed>,
-    /// Statements whose Parse the database has not answered yet, with the mark behind it.
-    unsure: Vec<(u64, String)>,
+    /// Statements made or closed behind something the database has not answered yet: the mark behind that, the name, and
+    /// what had it before.
+    unsure: Vec<(u64, String, Option<Arc<Prepared>>)>,
     /// Portals and cursors.
     portals: HashMap<String, Portal>,
     portal_number: u64,

@@ -65,7 +65,7 @@ impl Session {
             types.pop();
         }
         if name.is_empty() {
-            self.statements.remove("");
+            self.forget_statement("");
         } else if self.statements.contains_key(&name) {
             let message = format!("prepared statement \"{name}\" already exists");
             return Err(Told::new("42P05", message).into());

@@ -315,16 +315,39 @@ impl Session {
 
     /// Keeps a prepared statement, for good once what was sent for it is carried out.
     pub(super) fn keep_statement(&mut self, name: String, prepared: Arc<Prepared>) {
-        self.unsure.push((self.script.mark(), name.clone()));
-        self.statements.insert(name, prepared);
+        let before = self.statements.insert(name.clone(), prepared);
+        self.unsure.push((self.script.mark(), name, before));
     }
 
-    /// Lets go of the statements the database has not accepted.
+    /// Lets go of a prepared statement, for good once what was sent before is carried out; whether there was one.
+    pub(super) fn forget_statement(&mut self, name: &str) -> bool {
+        let before = self.statements.remove(name);
+        let known = before.is_some();
+        if known {
+            self.unsure
+                .push((self.script.mark(), name.to_owned(), before));
+        }
+        known
+    }
+
+    /// Lets go of them all, as [`Session::forget_statement`].
+    pub(super) fn forget_statements(&mut self) {
+        let mark = self.script.mark();
+        let all = self.statements.drain();
+        self.unsure
+            .extend(all.map(|(name, before)| (mark, name, Some(before))));
+    }
+
+    /// Goes back to the statements there were where the database did not come to what changed them.
     pub(super) fn settle_statements(&mut self) {
-        for (mark, name) in self.unsure.drain(..) {
-            if !self.script.reached(mark) {
-                self.statements.remove(&name);
+        for (mark, name, before) in self.unsure.drain(..).rev() {
+            if self.script.reached(mark) {
+                continue;
             }
+            match before {
+                Some(before) => self.statements.insert(name, before),
+                None => self.statements.remove(&name),
+            };
         }
     }
 }

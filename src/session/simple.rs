@@ -41,7 +41,7 @@ impl Session {
     /// Answers a Query message, up to ReadyForQuery.
     pub(super) async fn simple(&mut self, text: &str) -> Result<(), Ended> {
         // PostgreSQL lets go of the unnamed statement (manual, section 55.2.3).
-        self.statements.remove("");
+        self.forget_statement("");
         let statements = match self.gateway.split(text) {
             Ok(statements) => statements,
             Err(refusal) => {

@@ -113,6 +113,37 @@ async fn a_query_lets_go_of_the_unnamed_statement() {
     }
 }
 
+/// What stands behind an error is skipped, so it closes nothing and replaces nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_is_closed_only_if_what_stands_before_succeeds() {
+    let gate = gate(|_| {}).await;
+    // The database says what is wrong with it, so not before the whole pipeline has been read.
+    let wrong = || parse("w", "SELECT id FROM invoices WHERE id > $1", &[25]);
+    let closes = || close(b'S', "s");
+    let replaced = || parse("s", "SELECT 66", &[]);
+    let deallocated = |text| [parse("", text, &[]), bind("", "", 0, &[]), execute("", 0)].concat();
+    let ways = [
+        vec![wrong(), closes(), sync()],
+        vec![wrong(), closes(), replaced(), sync()],
+        vec![wrong(), deallocated("DEALLOCATE s"), sync()],
+        vec![wrong(), deallocated("DEALLOCATE ALL"), sync()],
+        vec![frame(
+            b'Q',
+            b"SAVEPOINT a; DEALLOCATE s; PREPARE s AS SELECT 66\0",
+        )],
+    ];
+    for (number, way) in ways.iter().enumerate() {
+        let mut client = login(&gate, "bob");
+        run(&mut client, &[parse("s", "SELECT 55", &[]), sync()]);
+        assert_ne!(code(&run(&mut client, way)), "", "{number}");
+        let uses = [bind("", "s", 0, &[]), execute("", 0), sync()];
+        assert_eq!(value(&run(&mut client, &uses)), "55", "{number}");
+        let closed = [closes(), replaced(), sync()];
+        assert_eq!(code(&run(&mut client, &closed)), "", "{number}");
+        assert_eq!(value(&run(&mut client, &uses)), "66", "{number}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_in_the_middle_skips_to_sync() {
     let gate = gate(|_| {}).await;
