@@ -118,6 +118,14 @@ impl Prepared {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The query that it is or holds.
+    pub(super) fn query(&self) -> Option<&Query> {
+        match &self.kind {
+            Kind::Query(query) => Some(query),
+            Kind::Courtesy { .. } | Kind::Empty(_) | Kind::Other(_) => None,
+        }
+    }
+
     /// The statement as the client sent it.
     pub(super) fn text(&self) -> &str {
         match &self.kind {

@@ -5,6 +5,7 @@
 //! Describe that are answered, Close, Flush, Sync.
 
 use super::Session;
+use super::prepared::Query;
 use super::told::Told;
 use crate::audit::RequestId;
 use crate::error::Error;
@@ -42,7 +43,12 @@ impl Session {
 
     /// The line of a request that ends here without one.
     pub(super) async fn record_stop(&mut self, told: &Told, text: &str) {
-        let (id, standing) = (RequestId::next(), self.memory.standing());
+        let standing = self.memory.standing().cloned();
+        self.record_stop_of(told, text, standing.as_ref()).await;
+    }
+
+    async fn record_stop_of(&mut self, told: &Told, text: &str, standing: Option<&Arc<Standing>>) {
+        let id = RequestId::next();
         self.gateway
             .record_refused(id, &self.facts, &self.caller, text, standing, told.slug)
             .await;
@@ -54,9 +60,25 @@ impl Session {
             return;
         }
         let sent = told.final_text.as_ref();
-        let query = sent.and_then(|sent| self.prepared_as(sent));
-        let text = query.map(|query| query.said().statement.to_owned());
-        self.record_stop(told, &text.unwrap_or_default()).await;
+        // Who asks may be said by a token in the text, and the same final text serves several.
+        let query = sent.and_then(|sent| self.parsed_as(sent).or_else(|| self.prepared_as(sent)));
+        let of = query.map(|query| {
+            let standing = Arc::clone(&query.decided.standing);
+            (query.said().statement.to_owned(), standing)
+        });
+        match of {
+            Some((text, standing)) => self.record_stop_of(told, &text, Some(&standing)).await,
+            None => self.record_stop(told, "").await,
+        }
+    }
+
+    /// The query of this final text whose Parse the database has not accepted.
+    fn parsed_as(&self, sent: &Arc<str>) -> Option<&Query> {
+        let unsure = self.unsure.iter();
+        let unsure = unsure.filter(|(mark, ..)| !self.script.reached(*mark));
+        unsure
+            .filter_map(|(_, name, _)| self.statements.get(name)?.query())
+            .find(|query| query.decided.rewrite.query.text() == sent)
     }
 
     /// Records a refused request; what to tell.

@@ -179,6 +179,43 @@ async fn a_statement_token_counts_for_one_statement() {
     assert_eq!(sum(&bob).await.unwrap(), bobs, "and the session is usable");
 }
 
+/// Also where it is the database that refuses to prepare it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_token_asks_for_is_recorded_as_its_users() {
+    let gate = gate_with("recorded", more_logins).await;
+    let bob = gate.connect("bob").await;
+    sum(&bob).await.unwrap();
+    let wrong = "SELECT id FROM invoices WHERE id > $1";
+    let as_anne = format!("/* rowgate.token={} */ {wrong}", token("anne"));
+    let text = tokio_postgres::types::Type::TEXT;
+    for sql in [as_anne.as_str(), wrong] {
+        let error = bob.prepare_typed(sql, std::slice::from_ref(&text)).await;
+        assert_eq!(sqlstate(&error.unwrap_err()), "42883");
+    }
+    let AuditSink::File(path) = &gate.config.audit.sink else {
+        panic!("the example's audit log is a file");
+    };
+    let log = std::fs::read_to_string(path).unwrap();
+    let lines = log
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let refused: Vec<(String, String)> = lines
+        .filter(|line| line["decision"] == "refuse")
+        .map(|line| {
+            (
+                line["user_id"].as_str().unwrap().to_owned(),
+                line["sql"].as_str().unwrap().to_owned(),
+            )
+        })
+        .collect();
+    let expected = [
+        ("anne", format!("/* rowgate.token=... */ {wrong}")),
+        ("bob", wrong.to_owned()),
+    ];
+    let expected = expected.map(|(user, sql)| (user.to_owned(), sql));
+    assert_eq!(refused, expected);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_taken_away_is_gone_for_the_next_statement() {
     let gate = gate_with("revoke", |_| {}).await;
