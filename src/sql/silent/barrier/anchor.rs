@@ -5,7 +5,7 @@ use super::super::above::is_aggregate;
 use super::super::level::{inner, string};
 use super::super::parts::children;
 use super::super::types::{Family, Value};
-use super::Barrier;
+use super::{Barrier, PROVER_STEPS};
 use pg_query::NodeEnum;
 use pg_query::protobuf::{AExprKind, Node};
 
@@ -49,28 +49,36 @@ impl Barrier<'_> {
         if self.anchored_column(node) {
             return true;
         }
-        let beside = |node: &Node| match inner(node) {
-            Some(NodeEnum::AConst(constant)) => !constant.isnull,
-            Some(_) | None => self.anchored(node),
-        };
+        self.step(1).is_some() && self.kept(node)
+    }
+
+    /// Each is a column that stays, or a constant that is not NULL beside one.
+    fn any_anchored<'n>(&self, parts: impl IntoIterator<Item = &'n Node>) -> bool {
+        let mut anchored = false;
+        for part in parts {
+            match inner(part) {
+                Some(NodeEnum::AConst(constant)) if !constant.isnull => {}
+                Some(_) | None if self.anchored(part) => anchored = true,
+                Some(_) | None => return false,
+            }
+        }
+        anchored
+    }
+
+    fn kept(&self, node: &Node) -> bool {
         match inner(node) {
             Some(NodeEnum::TypeCast(cast)) => {
                 cast.arg.as_deref().is_some_and(|arg| self.anchored(arg))
             }
             Some(NodeEnum::AExpr(operation)) if operation.kind == AExprKind::AexprOp as i32 => {
                 let operands = [operation.lexpr.as_deref(), operation.rexpr.as_deref()];
-                let mut operands = operands.into_iter().flatten();
-                operands.clone().all(beside) && operands.any(|operand| self.anchored(operand))
+                self.any_anchored(operands.into_iter().flatten())
             }
             Some(NodeEnum::FuncCall(call)) if call.over.is_some() => true,
             Some(NodeEnum::FuncCall(call)) if is_aggregate(call) => {
                 self.prover().own_aggregate(call).is_ok()
             }
-            Some(NodeEnum::FuncCall(call)) => {
-                !call.func_variadic
-                    && call.args.iter().all(beside)
-                    && call.args.iter().any(|arg| self.anchored(arg))
-            }
+            Some(NodeEnum::FuncCall(call)) => !call.func_variadic && self.any_anchored(&call.args),
             Some(NodeEnum::CoalesceExpr(coalesce)) => {
                 coalesce.args.first().is_some_and(|arg| self.anchored(arg))
             }
@@ -80,6 +88,9 @@ impl Barrier<'_> {
 
     /// Whether a column in the expression has a type, or a collation, of which nothing is known.
     pub(super) fn opaque(&self, node: &Node) -> bool {
+        if self.step(1).is_none() {
+            return true;
+        }
         match inner(node) {
             Some(NodeEnum::ColumnRef(_)) => self.family(node) == Family::Opaque,
             Some(other) => {
@@ -91,6 +102,9 @@ impl Barrier<'_> {
 
     /// The family of a column of any level, or of a subquery's one output.
     pub(super) fn family(&self, node: &Node) -> Family {
+        if self.step(PROVER_STEPS).is_none() {
+            return Family::Opaque;
+        }
         let found = match inner(node) {
             Some(NodeEnum::ColumnRef(_)) => self.prover().counted(node).ok(),
             Some(NodeEnum::SubLink(link)) => match link.subselect.as_deref().and_then(inner) {

@@ -5,7 +5,7 @@ use super::super::level::{inner, string};
 use super::super::parts::children;
 use super::super::types::{Value, comparable};
 use super::super::{Mode, Prover};
-use super::{Barrier, COMPARISONS, Enough, Entry};
+use super::{Barrier, COMPARISONS, Enough, Entry, PROVER_STEPS};
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
     AExpr, AExprKind, CaseExpr, FuncCall, Node, SelectStmt, SubLink, SubLinkType,
@@ -15,6 +15,7 @@ use std::collections::HashMap;
 impl Barrier<'_> {
     /// Only the queries in an expression: it is computed where no condition is taken from.
     pub(super) fn asks(&mut self, node: &Node) -> Enough {
+        self.step(1)?;
         let Some(node) = inner(node) else {
             return Some(());
         };
@@ -41,6 +42,7 @@ impl Barrier<'_> {
 
     /// An expression of a condition.
     pub(super) fn expr(&mut self, node: &Node) -> Enough {
+        self.step(1)?;
         if self.anchored_column(node) || self.by_itself(node) {
             return Some(());
         }
@@ -201,6 +203,7 @@ impl Barrier<'_> {
 
     /// A query that cannot fail, whatever rows there are: proved as for the open form, over the shadows themselves.
     pub(super) fn silent(&self, query: &SelectStmt) -> Enough {
+        self.step(PROVER_STEPS)?;
         let mut prover = self.prover();
         prover.parameters = self.parameters.take();
         let proved = prover.select(query, Mode::Inner, 0);

@@ -30,7 +30,7 @@ use super::{Item, ShadowedTable};
 use crate::policy::Grants;
 use pg_query::NodeEnum;
 use pg_query::protobuf::{JoinExpr, Node, ResTarget, SelectStmt, SetOperation};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 /// Operators that compare.
@@ -46,6 +46,12 @@ struct Entry {
 /// `Some` if the barrier is enough for it; `None` in any doubt.
 type Enough<T = ()> = Option<T>;
 
+/// How often an expression is looked at in one query: what wants more, such as subqueries deep in each other, which are
+/// looked at from several sides on each level, is in doubt.
+const STEPS_MAX: u32 = 50_000;
+/// What it counts to ask the proof of the open form.
+const PROVER_STEPS: u32 = 20;
+
 struct Barrier<'t> {
     ctes: Vec<(String, Entry)>,
     frames: Vec<Vec<Entry>>,
@@ -53,6 +59,8 @@ struct Barrier<'t> {
     grants: &'t Grants,
     /// Where each parameter of undeclared type stands, by number.
     parameters: RefCell<HashMap<i32, i32>>,
+    /// What is left of [`STEPS_MAX`].
+    steps: Cell<u32>,
 }
 
 /// Whether the barrier is enough for the final query; its first `skip` CTEs are shadows, those of `tables` first.
@@ -74,6 +82,7 @@ pub(in crate::sql) fn is_enough(
         parameter_types,
         grants,
         parameters: RefCell::default(),
+        steps: Cell::new(STEPS_MAX),
     };
     let with = select.with_clause.as_ref();
     let ctes = with.map_or(&[][..], |with| with.ctes.as_slice());
@@ -83,7 +92,7 @@ pub(in crate::sql) fn is_enough(
         };
         barrier.ctes.push((cte.ctename.clone(), Entry::unknown()));
     }
-    barrier.select(select, true, skip).is_some()
+    barrier.select(select, true, skip).is_some() && barrier.step(0).is_some()
 }
 
 impl Entry {
@@ -109,8 +118,16 @@ impl Entry {
 }
 
 impl Barrier<'_> {
+    /// Takes so many steps, if there are any left; once there are none, there are none.
+    fn step(&self, steps: u32) -> Enough {
+        let left = self.steps.get();
+        self.steps.set(left.saturating_sub(steps));
+        (left > 0).then_some(())
+    }
+
     /// A query; `top` if nothing pushes a condition into it.
     fn select(&mut self, select: &SelectStmt, top: bool, skip: usize) -> Enough<Entry> {
+        self.step(1)?;
         let known = self.ctes.len();
         if let Some(with) = &select.with_clause {
             for node in with.ctes.iter().skip(skip) {

@@ -76,3 +76,23 @@ fn what_holds_on_to_its_columns_is_left_to_the_barrier() {
         assert!(!why.contains("apart"), "{text}: {why}");
     }
 }
+
+/// Looked at from both sides on each level, these would take until the end of days.
+#[test]
+fn what_is_deep_takes_no_longer_than_it_is_long() {
+    let chain = "id + ".repeat(300);
+    let calls = format!("{}id{}", "abs(".repeat(40), ")".repeat(40));
+    let asked = "id = (SELECT max(id) FROM invoices WHERE ".repeat(15);
+    let within = ")".repeat(15);
+    let joined = "id + note::int = (SELECT max(id) FROM invoices WHERE ".repeat(15);
+    for condition in [
+        format!("note::int > {chain} id"),
+        format!("note::int > {calls}"),
+        format!("note::int = 1 AND {asked} id = 1{within}"),
+        format!("note::int = 1 AND {joined} id = 1{within}"),
+    ] {
+        let text = format!("SELECT id FROM invoices WHERE {condition}");
+        let query = run(&text).unwrap_or_else(|refusal| panic!("{text}: {refusal:?}"));
+        assert_eq!(query.form(), Form::Sealed, "{text}");
+    }
+}
