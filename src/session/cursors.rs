@@ -172,7 +172,7 @@ impl Session {
             offset_chars: offset,
             decided: decided.clone(),
         };
-        let kind = Kind::Query(Box::new(query));
+        let kind = Kind::Query(Arc::new(query));
         let prepared = Arc::new(Prepared::new(kind, Arc::clone(&types)));
         if matches!(holder, Holder::Cursor { .. }) {
             self.begin_implicit()?;

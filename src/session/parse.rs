@@ -20,7 +20,9 @@ use std::sync::Arc;
 pub(super) struct Parsed {
     text: String,
     types: Vec<u32>,
-    prepared: Arc<Prepared>,
+    query: Arc<Query>,
+    /// The types of the query's own parameters.
+    counted: Arc<[u32]>,
 }
 
 /// A longer text is read again each time, in bytes.
@@ -28,22 +30,28 @@ const PARSED_BYTES_MAX: usize = 4096;
 
 impl Parsed {
     /// `text` and `types` as the client sent them, if they are worth it.
-    pub(super) fn of(text: &str, types: Vec<u32>, prepared: &Arc<Prepared>) -> Option<Self> {
-        let plain = match &prepared.kind {
-            Kind::Query(query) => matches!(query.holder, Holder::Plain),
-            Kind::Courtesy { .. } | Kind::Empty(_) | Kind::Other(_) => false,
+    pub(super) fn of(text: &str, types: Vec<u32>, prepared: &Prepared) -> Option<Self> {
+        let Kind::Query(query) = &prepared.kind else {
+            return None;
         };
+        let plain = matches!(query.holder, Holder::Plain);
         let kept = plain && text.len() + 4 * types.len() <= PARSED_BYTES_MAX;
         kept.then(|| Self {
             text: text.to_owned(),
             types,
-            prepared: Arc::clone(prepared),
+            query: Arc::clone(query),
+            counted: Arc::clone(&prepared.types),
         })
     }
 
-    /// What it came to, if this is the same.
-    pub(super) fn same(&self, text: &str, types: &[u32]) -> Option<Arc<Prepared>> {
-        (self.text == text && self.types == types).then(|| Arc::clone(&self.prepared))
+    /// What it came to, if this is the same: a statement of its own, of which nothing has been told yet.
+    pub(super) fn same(&self, text: &str, types: &[u32]) -> Option<(Arc<Query>, Prepared)> {
+        let again = || {
+            let kind = Kind::Query(Arc::clone(&self.query));
+            let prepared = Prepared::new(kind, Arc::clone(&self.counted));
+            (Arc::clone(&self.query), prepared)
+        };
+        (self.text == text && self.types == types).then(again)
     }
 }
 
@@ -97,10 +105,8 @@ impl Session {
         text: &str,
         types: &[u32],
     ) -> Result<Option<Arc<Prepared>>, Stop> {
-        let Some(prepared) = self.parsed.as_ref().and_then(|p| p.same(text, types)) else {
-            return Ok(None);
-        };
-        let Kind::Query(query) = &prepared.kind else {
+        let same = self.parsed.as_ref().and_then(|p| p.same(text, types));
+        let Some((query, prepared)) = same else {
             return Ok(None);
         };
         self.check_block()?;
@@ -114,7 +120,7 @@ impl Session {
             .map_err(|stop| moved(stop, query.offset_chars))?;
         let same = Arc::ptr_eq(&decided.standing, &query.decided.standing)
             && Arc::ptr_eq(&decided.rewrite, &query.decided.rewrite);
-        Ok(same.then_some(prepared))
+        Ok(same.then(|| Arc::new(prepared)))
     }
 
     async fn parsed_anew(&mut self, text: &str, types: Vec<u32>) -> Result<Arc<Prepared>, Stop> {
@@ -226,7 +232,7 @@ impl Session {
             .await
             .map_err(|stop| moved(stop, offset_chars))?;
         self.check_copy(&statement, id, &holder, &decided).await?;
-        Ok(Kind::Query(Box::new(Query {
+        Ok(Kind::Query(Arc::new(Query {
             statement,
             holder,
             offset_chars,

@@ -29,7 +29,7 @@ pub(super) enum Kind {
     },
     /// A text without a statement.
     Empty(String),
-    Query(Box<Query>),
+    Query(Arc<Query>),
     Other(Statement),
 }
 

@@ -59,7 +59,7 @@ impl Session {
         }
         let offset_chars = place(statement, inner);
         let placed = Placed::new(&inner.text, offset_chars, &decided.rewrite);
-        let kind = Kind::Query(Box::new(Query {
+        let kind = Kind::Query(Arc::new(Query {
             statement: inner.text.clone(),
             holder: Holder::Plain,
             // It does not stand in the text of an EXECUTE.

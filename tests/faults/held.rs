@@ -279,6 +279,7 @@ fn prepare_all(bob: &mut Client) {
     let by_date = "SELECT id FROM invoices WHERE date = $1";
     for (name, sql) in [
         ("all", all),
+        ("twin", all),
         ("ids", ids),
         ("notes", notes),
         ("undescribed", all),
@@ -346,6 +347,8 @@ fn the_same_shape_has_the_new_rows(bob: &mut Client) {
 /// Another shape than the statement was described with: PostgreSQL's own words, at which drivers prepare again.
 fn another_shape_is_an_error_or_described(bob: &mut Client) {
     let five = ["id", "amount", "date", "department", "customer_id"];
+    // What is told of a statement is not told of another with the same text.
+    assert_eq!(names(&describe(bob, "twin")), five);
     for _ in 0..2 {
         let mut answers = vec![
             run(bob, "all"),

@@ -194,19 +194,10 @@ impl Barrier<'_> {
                     .as_deref()
                     .is_some_and(|arg| self.clock(arg, steps + 1))
             }
-            Some(NodeEnum::AExpr(operation)) => {
-                let (Some(left), Some(right)) =
-                    (operation.lexpr.as_deref(), operation.rexpr.as_deref())
-                else {
-                    return false;
-                };
-                let name = operation.name.last().and_then(string);
-                let near = integer_node(right).is_some_and(|days| (0..=100_000).contains(&days));
-                operation.kind == AExprKind::AexprOp as i32
-                    && matches!(name, Some("+" | "-"))
-                    && (near || short_interval(right))
-                    && self.clock(left, steps + 1)
-            }
+            Some(NodeEnum::AExpr(operation)) => step(operation).is_some_and(|(from, by)| {
+                let near = integer_node(by).is_some_and(|days| (0..=100_000).contains(&days));
+                (near || short_interval(by)) && self.clock(from, steps + 1)
+            }),
             Some(_) | None => false,
         }
     }
@@ -220,18 +211,17 @@ fn folded_time(node: &Node) -> bool {
             matches!(target, Some(Family::Date | Family::Timestamp))
                 && cast.arg.as_deref().and_then(literal_text).is_some()
         }
-        Some(NodeEnum::AExpr(operation)) => {
-            let (Some(left), Some(right)) =
-                (operation.lexpr.as_deref(), operation.rexpr.as_deref())
-            else {
-                return false;
-            };
-            let name = operation.name.last().and_then(string);
-            operation.kind == AExprKind::AexprOp as i32
-                && matches!(name, Some("+" | "-"))
-                && (integer_node(right).is_some() || short_interval(right))
-                && folded_time(left)
-        }
+        Some(NodeEnum::AExpr(operation)) => step(operation).is_some_and(|(from, by)| {
+            (integer_node(by).is_some() || short_interval(by)) && folded_time(from)
+        }),
         Some(_) | None => false,
     }
+}
+
+/// From what, and by what, an addition or a subtraction goes.
+fn step(operation: &AExpr) -> Option<(&Node, &Node)> {
+    let name = operation.name.last().and_then(string);
+    let goes = operation.kind == AExprKind::AexprOp as i32 && matches!(name, Some("+" | "-"));
+    let operands = operation.lexpr.as_deref().zip(operation.rexpr.as_deref());
+    operands.filter(|_| goes)
 }
