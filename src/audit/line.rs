@@ -2,7 +2,6 @@
 
 use super::{AuditRecord, AuditedPrincipal, LoginRefused, Members, Outcome, RequestId};
 use jiff::Timestamp;
-use jiff::tz::Offset;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::cell::Cell;
@@ -163,15 +162,14 @@ pub(super) struct Line<'a> {
 impl<'a> Line<'a> {
     pub(super) fn start(out: &'a mut Vec<u8>, event: &str, request_id: RequestId) -> Self {
         out.reserve(LINE_BYTES);
-        let mut line = Self { out };
-        line.out.extend_from_slice(b"{\"event\":\"");
-        line.out.extend_from_slice(event.as_bytes());
-        line.out.extend_from_slice(b"\",\"time\":\"");
-        line.now();
-        line.out.extend_from_slice(b"\",\"request_id\":\"");
-        request_id.write(line.out);
-        line.out.push(b'"');
-        line
+        out.extend_from_slice(b"{\"event\":\"");
+        out.extend_from_slice(event.as_bytes());
+        out.extend_from_slice(b"\",\"time\":\"");
+        out.extend_from_slice(&now());
+        out.extend_from_slice(b"\",\"request_id\":\"");
+        request_id.write(out);
+        out.push(b'"');
+        Self { out }
     }
 
     /// A line under way, of which only members are written.
@@ -184,6 +182,7 @@ impl<'a> Line<'a> {
     }
 
     /// One of our own names: nothing in it needs escaping.
+    #[inline]
     fn name(&mut self, name: &'static str) {
         self.out.extend_from_slice(b",\"");
         self.out.extend_from_slice(name.as_bytes());
@@ -194,8 +193,9 @@ impl<'a> Line<'a> {
         self.out.extend_from_slice(members.bytes());
     }
 
-    /// A word of our own as the value.
-    fn plain(&mut self, name: &'static str, word: &'static str) {
+    /// A text in which nothing needs escaping.
+    #[inline]
+    fn plain(&mut self, name: &'static str, word: &str) {
         self.name(name);
         self.out.push(b'"');
         self.out.extend_from_slice(word.as_bytes());
@@ -207,6 +207,7 @@ impl<'a> Line<'a> {
         self.out.extend_from_slice(value.as_bytes());
     }
 
+    #[inline]
     fn number(&mut self, name: &'static str, value: u64) {
         self.name(name);
         self.digits(value);
@@ -226,8 +227,20 @@ impl<'a> Line<'a> {
         self.digits(value);
     }
 
+    #[inline]
     pub(super) fn text(&mut self, name: &'static str, value: &str) {
-        self.value(name, value);
+        // As a rule nothing in it needs escaping (RFC 8259, section 7), which is quicker to see than to do.
+        let escaped = |byte: &u8| *byte < b' ' || matches!(byte, b'"' | b'\\');
+        if value
+            .as_bytes()
+            .iter()
+            .map(escaped)
+            .fold(false, |any, one| any | one)
+        {
+            self.value(name, value);
+        } else {
+            self.plain(name, value);
+        }
     }
 
     fn texts<'t>(&mut self, name: &'static str, values: impl Iterator<Item = &'t str>) {
@@ -242,6 +255,7 @@ impl<'a> Line<'a> {
         self.out.push(b']');
     }
 
+    #[inline]
     pub(super) fn value(&mut self, name: &'static str, value: &(impl Serialize + ?Sized)) {
         self.name(name);
         self.json(value);
@@ -251,35 +265,39 @@ impl<'a> Line<'a> {
         // Strings and lists of them: serialization cannot fail, and JSON escapes line ends.
         let _never_fails = serde_json::to_writer(&mut *self.out, value);
     }
-
-    /// This moment, UTC, as RFC 3339 writes it, with milliseconds.
-    fn now(&mut self) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = now.unwrap_or_default();
-        self.out.extend_from_slice(&second(now.as_secs()));
-        self.out.push(b'.');
-        self.padded(u64::from(now.subsec_millis()), 100);
-        self.out.push(b'Z');
-    }
 }
 
-/// `2026-01-31T23:59:59` of a number of seconds since 1970. The same as last time, as a rule.
-fn second(unix: u64) -> [u8; 19] {
+/// This moment, UTC, as RFC 3339 writes it: `2026-01-31T23:59:59.999Z`.
+fn now() -> [u8; 24] {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.unwrap_or_default();
+    let mut text = second(now.as_secs());
+    let [.., hundreds, tens, ones, _] = &mut text;
+    let mut rest = now.subsec_millis();
+    for place in [ones, tens, hundreds] {
+        let [digit, ..] = (rest % 10).to_le_bytes();
+        *place = b'0' + digit;
+        rest /= 10;
+    }
+    text
+}
+
+/// `2026-01-31T23:59:59.000Z` of a number of seconds since 1970. The same as last time, as a rule.
+fn second(unix: u64) -> [u8; 24] {
     thread_local! {
-        static LAST: Cell<(u64, [u8; 19])> = const { Cell::new((u64::MAX, [b'-'; 19])) };
+        static LAST: Cell<(u64, [u8; 24])> = const { Cell::new((u64::MAX, [b'-'; 24])) };
     }
     let (known, text) = LAST.get();
     if known == unix {
         return text;
     }
-    let mut text = [b'-'; 19];
+    let mut text = [b'-'; 24];
     let time = i64::try_from(unix)
         .ok()
         .and_then(|unix| Timestamp::from_second(unix).ok())
         .unwrap_or(Timestamp::UNIX_EPOCH);
-    let time = Offset::UTC.to_datetime(time);
     // Exactly so long up to the year 9999, which is where the type ends.
-    let _fits = write!(text.as_mut_slice(), "{time:.0}");
+    let _fits = write!(text.as_mut_slice(), "{time:.3}");
     LAST.set((unix, text));
     text
 }

@@ -238,7 +238,8 @@ async fn see_to(writer: &Writer, ticket: Ticket, wait_max: Duration) -> Result<(
     }
     let result = match result {
         Some(result) => result,
-        None => match tokio::time::timeout(wait_max, writer.wait(ticket)).await {
+        // On the heap, so that what is waited for seldom takes no room in each request.
+        None => match Box::pin(tokio::time::timeout(wait_max, writer.wait(ticket))).await {
             Ok(result) => result,
             Err(_) => return Err(unavailable("the audit was not written in time")),
         },

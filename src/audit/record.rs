@@ -5,23 +5,24 @@ use serde::{Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-/// Names one request, in the audit, the log and what the caller is told about a fault.
+/// Names one request, in the audit, the log and what the caller is told about a fault: unique within the process, and
+/// across processes as far as 64 random bits, which all of one process have in common, are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId {
-    process: u64,
     number: u64,
 }
 
+/// The process's part of a [`RequestId`], in hexadecimal.
+static PROCESS: LazyLock<String> = LazyLock::new(|| format!("{:016x}", rand::random::<u64>()));
+
 impl RequestId {
-    /// The next one: unique within the process, and across processes as far as 64 random bits are.
+    /// The next one.
     pub fn next() -> Self {
-        static PROCESS: OnceLock<u64> = OnceLock::new();
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         Self {
-            process: *PROCESS.get_or_init(rand::random),
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
         }
     }
@@ -29,7 +30,7 @@ impl RequestId {
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}-{:x}", self.process, self.number)
+        write!(f, "{}-{:x}", *PROCESS, self.number)
     }
 }
 
@@ -42,17 +43,24 @@ impl Serialize for RequestId {
 impl RequestId {
     /// As [`fmt::Display`], without its machinery: it is written twice for each request.
     pub(super) fn write(self, out: &mut Vec<u8>) {
-        let digits = |number: u64| (u64::BITS - (number | 1).leading_zeros()).div_ceil(4);
-        let hexadecimal = |number: u64, digits: u32| {
-            let places = (0..digits).rev();
-            places.map(move |place| match (number >> (4 * place)).to_le_bytes() {
-                [low, ..] if low & 0xf < 10 => b'0' + (low & 0xf),
-                [low, ..] => b'a' - 10 + (low & 0xf),
-            })
-        };
-        out.extend(hexadecimal(self.process, 16));
+        out.extend_from_slice(PROCESS.as_bytes());
         out.push(b'-');
-        out.extend(hexadecimal(self.number, digits(self.number)));
+        let (mut digits, mut rest) = ([b'0'; 16], self.number);
+        let mut first = digits.len();
+        for digit in digits.iter_mut().rev() {
+            let [low, ..] = (rest & 0xf).to_le_bytes();
+            *digit = if low < 10 {
+                b'0' + low
+            } else {
+                b'a' - 10 + low
+            };
+            first -= 1;
+            rest >>= 4;
+            if rest == 0 {
+                break;
+            }
+        }
+        out.extend_from_slice(digits.get(first..).unwrap_or_default());
     }
 }
 
@@ -193,8 +201,8 @@ mod tests {
 
     #[test]
     fn an_id_is_written_as_it_is_displayed() {
-        for (process, number) in [(0, 1), (0xab, 0xf), (u64::MAX, 0x10), (1 << 60, u64::MAX)] {
-            let id = RequestId { process, number };
+        for number in [0, 1, 0xf, 0x10, 0xabc, 1 << 60, u64::MAX] {
+            let id = RequestId { number };
             let mut written = Vec::new();
             id.write(&mut written);
             assert_eq!(String::from_utf8(written).unwrap(), id.to_string());
