@@ -5,6 +5,7 @@ use crate::policy::PrincipalField;
 use crate::tuples::Pair;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::sync::OnceLock;
 
 /// Sets the seven settings for the current transaction; parameters `$1` to `$7` are
 /// [`PrincipalSettings::parameters`]. Run in the same implicit transaction as the query.
@@ -39,7 +40,22 @@ pub struct PrincipalSettings {
     pub objects: String,
     /// The permissions as patterns of LIKE, a `text[]` literal: `posts:*` is `posts:%`.
     pub permission_patterns: String,
+    /// All of it as the database is told it.
+    pub messages: Messages,
 }
+
+/// The messages that tell a principal to the database, put together when they are first needed. They say nothing that
+/// the settings beside them do not, so all are equal.
+#[derive(Debug, Clone, Default)]
+pub struct Messages(pub OnceLock<Box<[u8]>>);
+
+impl PartialEq for Messages {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Messages {}
 
 impl PrincipalSettings {
     /// The values of `$1` to `$7` of [`SET_PRINCIPAL`].
@@ -86,6 +102,7 @@ impl From<&Principal> for PrincipalSettings {
             tags: array_literal(principal.tags().iter().map(String::as_str)),
             objects: json_objects(principal.objects()),
             permission_patterns: array_literal(patterns.iter().map(String::as_str)),
+            messages: Messages::default(),
         }
     }
 }

@@ -29,7 +29,7 @@ pub(super) struct Pipe {
     gone: Pin<Box<dyn Future<Output = ()> + Send>>,
     reserving: Option<Reserving>,
     /// From the relay.
-    out: BytesMut,
+    out: Vec<u8>,
     /// Frames, the last of them perhaps not whole.
     frames: BytesMut,
     pub(super) piece: Vec<u8>,
@@ -48,7 +48,7 @@ impl Pipe {
             sender,
             gone: Box::pin(async move { watched.closed().await }),
             reserving: None,
-            out: BytesMut::new(),
+            out: Vec::new(),
             frames: BytesMut::new(),
             piece: Vec::new(),
             rows: false,
@@ -67,7 +67,10 @@ impl Pipe {
         while self.piece.len() < PIECE_BYTES {
             match cut(&mut self.frames, ROW_BYTES_MAX)? {
                 None if self.out.is_empty() => break,
-                None => self.frames.unsplit(self.out.split()),
+                None => {
+                    self.frames.extend_from_slice(&self.out);
+                    self.out.clear();
+                }
                 Some(Frame::Other) => {}
                 Some(Frame::Columns(columns)) => self.encoder.head(&mut self.piece, columns),
                 Some(Frame::Row(row)) => {
@@ -128,7 +131,7 @@ impl Pipe {
 }
 
 impl Downstream for Pipe {
-    fn out(&mut self) -> &mut BytesMut {
+    fn out(&mut self) -> &mut Vec<u8> {
         &mut self.out
     }
 

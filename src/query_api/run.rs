@@ -79,7 +79,7 @@ pub(super) async fn run(door: &Door, request: Request, sender: Sender<Bytes>) ->
             if end.client_gone {
                 Err(Left)
             } else {
-                Ok(end.failure)
+                Ok(end.failure.map(|failure| *failure))
             }
         }
         Err(fault) => {

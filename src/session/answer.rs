@@ -1,19 +1,19 @@
 //! Messages to the client (PostgreSQL manual, section 55.7), written into its buffer.
 
 use super::told::Told;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 
 /// `pg_type.oid` of `text`.
 const TEXT_OID: u32 = 25;
 
 /// Writes messages into a buffer.
 pub struct Answer<'a> {
-    out: &'a mut BytesMut,
+    out: &'a mut Vec<u8>,
 }
 
 impl<'a> Answer<'a> {
     /// Writes into `out`.
-    pub fn new(out: &'a mut BytesMut) -> Self {
+    pub fn new(out: &'a mut Vec<u8>) -> Self {
         Self { out }
     }
 
@@ -107,7 +107,7 @@ impl<'a> Answer<'a> {
         self.message(b't', |out| out.put_u16(0));
     }
 
-    fn message(&mut self, tag: u8, body: impl FnOnce(&mut BytesMut)) {
+    fn message(&mut self, tag: u8, body: impl FnOnce(&mut Vec<u8>)) {
         self.out.put_u8(tag);
         let start = self.out.len();
         self.out.put_i32(0);
@@ -120,9 +120,9 @@ impl<'a> Answer<'a> {
 
     /// One or more messages as bytes of their own.
     pub fn bytes(write: impl FnOnce(&mut Answer<'_>)) -> Bytes {
-        let mut out = BytesMut::new();
+        let mut out = Vec::new();
         write(&mut Answer { out: &mut out });
-        out.freeze()
+        out.into()
     }
 }
 
@@ -138,7 +138,7 @@ pub(super) const EMPTY_QUERY: Bytes = Bytes::from_static(b"I\0\0\0\x04");
 pub(super) const NO_DATA: Bytes = Bytes::from_static(b"n\0\0\0\x04");
 
 /// A zero byte inside would end the string early: it cannot be sent.
-fn put_cstr(out: &mut BytesMut, text: &str) {
+fn put_cstr(out: &mut Vec<u8>, text: &str) {
     out.extend(text.bytes().filter(|byte| *byte != 0));
     out.put_u8(0);
 }

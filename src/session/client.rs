@@ -5,8 +5,8 @@
 //! cannot reach into the next one.
 
 use super::told::Told;
-use crate::upstream::Downstream;
-use bytes::{Buf, BytesMut};
+use crate::upstream::{Downstream, Received};
+use bytes::BytesMut;
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
@@ -27,8 +27,8 @@ pub type Transport = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 /// A client, framed and buffered.
 pub struct Client {
     stream: Transport,
-    inbound: BytesMut,
-    out: BytesMut,
+    inbound: Received,
+    out: Vec<u8>,
     frame_bytes_max: usize,
 }
 
@@ -38,8 +38,8 @@ impl Client {
     pub fn new(stream: Transport, received: BytesMut, frame_bytes_max: usize) -> Self {
         Self {
             stream,
-            inbound: received,
-            out: BytesMut::new(),
+            inbound: Received::from(&received[..]),
+            out: Vec::new(),
             frame_bytes_max,
         }
     }
@@ -50,7 +50,7 @@ impl Client {
     }
 
     /// What waits to be sent.
-    pub fn out_mut(&mut self) -> &mut BytesMut {
+    pub fn out_mut(&mut self) -> &mut Vec<u8> {
         &mut self.out
     }
 
@@ -81,7 +81,7 @@ impl Client {
 
     fn trim(&mut self) {
         if self.out.capacity() > AHEAD_BYTES_MAX {
-            self.out = BytesMut::new();
+            self.out = Vec::new();
         }
     }
 
@@ -90,19 +90,17 @@ impl Client {
     /// # Errors
     /// When the client cannot be read from.
     pub async fn read(&mut self) -> io::Result<bool> {
-        if self.inbound.is_empty() && self.inbound.capacity() > AHEAD_BYTES_MAX {
-            self.inbound = BytesMut::new();
-        }
-        self.inbound.reserve(READ_BYTES);
-        Ok(self.stream.read_buf(&mut self.inbound).await? > 0)
+        self.inbound.trim(AHEAD_BYTES_MAX);
+        let room = self.inbound.room(READ_BYTES);
+        Ok(self.stream.read_buf(room).await? > 0)
     }
 
     /// The next frame, if all of it is here: type byte and body.
     ///
     /// # Errors
     /// A length below four or beyond the limit: the connection cannot go on.
-    pub fn frame(&mut self) -> Result<Option<(u8, BytesMut)>, Told> {
-        cut_frame(&mut self.inbound, self.frame_bytes_max)
+    pub fn frame(&mut self) -> Result<Option<(u8, Vec<u8>)>, Told> {
+        self.read_frame(|tag, body| (tag, body.to_vec()))
     }
 
     /// As [`Client::frame`], with the body read where it stands and then dropped.
@@ -110,26 +108,22 @@ impl Client {
     /// # Errors
     /// As [`Client::frame`].
     pub fn read_frame<T>(&mut self, read: impl FnOnce(u8, &[u8]) -> T) -> Result<Option<T>, Told> {
-        let Some((tag, length)) = whole_frame(&self.inbound, self.frame_bytes_max)? else {
-            return Ok(None);
-        };
-        let message = read(tag, self.inbound.get(5..=length).unwrap_or_default());
-        self.inbound.advance(length + 1);
-        Ok(Some(message))
+        read_frame(&mut self.inbound, self.frame_bytes_max, read)
     }
 }
 
-/// Cuts the frame at the front of `inbound`, if all of it is there.
-fn cut_frame(
-    inbound: &mut BytesMut,
+/// Reads the frame at the front of `inbound` and drops it, if all of it is there.
+fn read_frame<T>(
+    inbound: &mut Received,
     frame_bytes_max: usize,
-) -> Result<Option<(u8, BytesMut)>, Told> {
+    read: impl FnOnce(u8, &[u8]) -> T,
+) -> Result<Option<T>, Told> {
     let Some((tag, length)) = whole_frame(inbound, frame_bytes_max)? else {
         return Ok(None);
     };
-    let mut frame = inbound.split_to(length + 1);
-    frame.advance(5);
-    Ok(Some((tag, frame)))
+    let message = read(tag, inbound.get(5..=length).unwrap_or_default());
+    inbound.advance(length + 1);
+    Ok(Some(message))
 }
 
 /// Type byte and length, which counts itself, of the frame at the front of `inbound`, if all of it is there.
@@ -151,7 +145,7 @@ fn whole_frame(inbound: &[u8], frame_bytes_max: usize) -> Result<Option<(u8, usi
 }
 
 impl Downstream for Client {
-    fn out(&mut self) -> &mut BytesMut {
+    fn out(&mut self) -> &mut Vec<u8> {
         &mut self.out
     }
 
@@ -159,7 +153,8 @@ impl Downstream for Client {
         while !self.out.is_empty() {
             match Pin::new(&mut self.stream).poll_write(cx, &self.out) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(sent)) => self.out.advance(sent),
+                Poll::Ready(Ok(sent)) if sent >= self.out.len() => self.out.clear(),
+                Poll::Ready(Ok(sent)) => drop(self.out.drain(..sent)),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
             }
@@ -169,8 +164,8 @@ impl Downstream for Client {
 
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.inbound.len() < AHEAD_BYTES_MAX {
-            self.inbound.reserve(READ_BYTES);
-            match pin!(self.stream.read_buf(&mut self.inbound)).poll(cx) {
+            let room = self.inbound.room(READ_BYTES);
+            match pin!(self.stream.read_buf(room)).poll(cx) {
                 Poll::Ready(Ok(1..)) => {}
                 Poll::Ready(_) => return Poll::Ready(()),
                 Poll::Pending => return Poll::Pending,
@@ -185,14 +180,16 @@ impl Downstream for Client {
 mod tests {
     use super::*;
 
+    fn frame(inbound: &mut Received) -> Result<Option<(u8, Vec<u8>)>, Told> {
+        read_frame(inbound, 100, |tag, body| (tag, body.to_vec()))
+    }
+
     #[test]
     fn a_frame_is_cut_alone() {
-        let mut bytes = BytesMut::from(&b"S\0\0\0\x04Q\0\0\0\x06x\0"[..]);
-        let (tag, body) = cut_frame(&mut bytes, 100).unwrap().unwrap();
-        assert_eq!((tag, body.len()), (b'S', 0));
-        let (tag, body) = cut_frame(&mut bytes, 100).unwrap().unwrap();
-        assert_eq!((tag, &body[..]), (b'Q', &b"x\0"[..]));
-        assert!(cut_frame(&mut bytes, 100).unwrap().is_none());
+        let mut bytes = Received::from(&b"S\0\0\0\x04Q\0\0\0\x06x\0"[..]);
+        assert_eq!(frame(&mut bytes).unwrap(), Some((b'S', Vec::new())));
+        assert_eq!(frame(&mut bytes).unwrap(), Some((b'Q', b"x\0".to_vec())));
+        assert_eq!(frame(&mut bytes).unwrap(), None);
     }
 
     #[test]
@@ -204,7 +201,7 @@ mod tests {
             b"Q\x7f\xff\xff\xff",
             b"Q\0\0\0\x65",
         ] {
-            let told = cut_frame(&mut BytesMut::from(head), 100).unwrap_err();
+            let told = frame(&mut Received::from(head)).unwrap_err();
             assert!(told.fatal);
             assert_eq!(told.sqlstate, "08P01");
         }
@@ -213,7 +210,7 @@ mod tests {
     #[test]
     fn a_part_of_a_frame_waits() {
         for part in [&b""[..], b"Q", b"Q\0\0\0", b"Q\0\0\0\x06x"] {
-            assert!(cut_frame(&mut BytesMut::from(part), 100).unwrap().is_none());
+            assert_eq!(frame(&mut Received::from(part)).unwrap(), None);
         }
     }
 }

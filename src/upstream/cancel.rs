@@ -1,16 +1,17 @@
 //! Cancelling a query in the database, and only that query.
 //!
 //! PostgreSQL cancels whatever the backend runs when the signal arrives, so a cancel must never be under
-//! way when a connection changes hands: [`CancelSlot`] is locked while one is, and a lease cannot be given
-//! back without that lock.
+//! way when a connection changes hands: a lease cannot be given back before the cancel in its [`CancelSlot`] has
+//! ended.
 
 use super::login::Target;
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Mutex;
+use tokio::sync::Notify;
 
 /// How long a cancel may take; after that the connection is dropped instead of reused.
 const CANCEL_TIME_MAX: Duration = Duration::from_secs(5);
@@ -49,9 +50,20 @@ pub(super) async fn cancel(target: Arc<Target>, key: CancelKey) -> bool {
 }
 
 /// Where a session's current backend can be found by a cancel request.
+///
+/// Not a lock of tokio's, which would be taken twice for each query although hardly anybody ever cancels.
 #[derive(Debug, Default)]
 pub struct CancelSlot {
-    current: Mutex<Option<(Arc<Target>, CancelKey)>>,
+    state: Mutex<State>,
+    /// Rings when a cancel has ended.
+    ended: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    backend: Option<(Arc<Target>, CancelKey)>,
+    /// A cancel is under way.
+    cancelling: bool,
 }
 
 impl CancelSlot {
@@ -65,19 +77,57 @@ impl CancelSlot {
         self.set(None).await;
     }
 
-    async fn set(&self, backend: Option<(Arc<Target>, CancelKey)>) {
+    async fn set(&self, mut backend: Option<(Arc<Target>, CancelKey)>) {
+        let set = |state: &mut State| state.backend = backend.take();
         // As a rule nobody cancels.
-        match self.current.try_lock() {
-            Ok(mut current) => *current = backend,
-            Err(_) => *self.current.lock().await = backend,
+        if self.if_idle(set).is_none() {
+            Box::pin(self.once_idle(|state| state.backend = backend.take())).await;
         }
     }
 
     /// Cancels what the session runs now, if anything.
     pub async fn cancel(&self) {
-        let current = self.current.lock().await;
-        if let Some((target, key)) = current.as_ref() {
-            cancel(Arc::clone(target), *key).await;
+        let begin = |state: &mut State| {
+            state.cancelling = true;
+            state.backend.clone()
+        };
+        let backend = self.once_idle(begin).await;
+        let _ends = Ends(self);
+        if let Some((target, key)) = backend {
+            cancel(target, key).await;
         }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something, unless a cancel is under way.
+    fn if_idle<T>(&self, act: impl FnOnce(&mut State) -> T) -> Option<T> {
+        let mut state = self.state();
+        (!state.cancelling).then(|| act(&mut state))
+    }
+
+    /// Does something as soon as no cancel is under way.
+    async fn once_idle<T>(&self, mut act: impl FnMut(&mut State) -> T) -> T {
+        loop {
+            let mut ended = pin!(self.ended.notified());
+            // From here on no ring is missed.
+            ended.as_mut().enable();
+            if let Some(done) = self.if_idle(&mut act) {
+                return done;
+            }
+            ended.await;
+        }
+    }
+}
+
+/// Ends a cancel, also where its future is dropped.
+struct Ends<'a>(&'a CancelSlot);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.state().cancelling = false;
+        self.0.ended.notify_waiters();
     }
 }

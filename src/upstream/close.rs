@@ -32,9 +32,8 @@ impl Connection {
             let _told = stream.write_all(&terminate).await;
             let _told = stream.shutdown().await;
             loop {
-                inbound.clear();
-                inbound.reserve(READ_BYTES);
-                if stream.read_buf(&mut inbound).await.unwrap_or(0) == 0 {
+                inbound.advance(usize::MAX);
+                if stream.read_buf(inbound.room(READ_BYTES)).await.unwrap_or(0) == 0 {
                     break;
                 }
             }

@@ -4,21 +4,21 @@
 use super::cancel::CancelKey;
 use super::command::{Setting, TransactionCommand};
 use super::encode::{
-    Binding, count, framed, put, put_formats, put_parameter_formats, put_text, statement_name,
+    Binding, bare, bind_texts, close, describe, execute, framed, parse, put_count, put_formats,
+    put_name, put_parameter_formats, put_statement_name, put_text, statement_name,
 };
 use super::login::{LoggedIn, Target};
+use super::received::Received;
 use super::script::{Script, StatementKey, Step};
 use super::stream::Stream;
 use crate::error::{Fault, FaultKind};
 use crate::policy::PrincipalSettings;
 use crate::sql::VerifiedQuery;
-use bytes::{BufMut, BytesMut};
 use lru::LruCache;
-use postgres_protocol::message::frontend;
 use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Sleep;
 
@@ -47,9 +47,9 @@ pub struct Connection {
     pub(super) key: CancelKey,
     parameters: Vec<(String, String)>,
     /// Bytes to be sent.
-    pub(super) outbound: BytesMut,
+    pub(super) outbound: Vec<u8>,
     /// Bytes received, not yet looked at.
-    pub(super) inbound: BytesMut,
+    pub(super) inbound: Received,
     prepared: LruCache<StatementKey, Prepared>,
     prepared_max: NonZeroUsize,
     pub(super) unnamed: Option<StatementKey>,
@@ -64,8 +64,6 @@ pub struct Connection {
     pub(super) broken: bool,
     /// The principal in force in the open transaction.
     pub(super) principal: Option<Arc<PrincipalSettings>>,
-    /// The principal told last, and the messages that tell it.
-    pub(super) told: Option<(Arc<PrincipalSettings>, Box<[u8]>)>,
     /// The settings in force in the open transaction that are not the connection's own.
     pub(super) settings: Vec<(Setting, String)>,
     /// The settings told in the open transaction so far ...
@@ -90,8 +88,8 @@ impl Connection {
             target,
             key,
             parameters,
-            outbound: BytesMut::new(),
-            inbound: BytesMut::new(),
+            outbound: Vec::new(),
+            inbound: Received::default(),
             // One more than is kept, so that we, and not the cache, choose what goes.
             prepared: LruCache::new(prepared_max.saturating_add(1)),
             prepared_max,
@@ -103,7 +101,6 @@ impl Connection {
             dirty: false,
             broken: false,
             principal: None,
-            told: None,
             settings: Vec::new(),
             settings_told: Vec::new(),
             settings_unsure: false,
@@ -159,15 +156,21 @@ impl Connection {
     }
 
     /// Clean, and the database has neither closed it nor said anything since.
-    pub(super) fn reusable(&mut self) -> bool {
+    pub(super) async fn reusable(&mut self) -> bool {
+        if !self.clean() {
+            return false;
+        }
         let mut byte = [0; 1];
         let mut buffer = ReadBuf::new(&mut byte);
-        let mut cx = Context::from_waker(Waker::noop());
-        self.clean()
-            && matches!(
-                Pin::new(&mut self.stream).poll_read(&mut cx, &mut buffer),
-                Poll::Pending
+        // The task that asks is the one that will read: its waker is left in place.
+        let read = |cx: &mut Context<'_>| {
+            Poll::Ready(
+                Pin::new(&mut self.stream)
+                    .poll_read(cx, &mut buffer)
+                    .is_pending(),
             )
+        };
+        std::future::poll_fn(read).await
     }
 
     /// Drops what was prepared under another policy.
@@ -183,11 +186,7 @@ impl Connection {
     }
 
     fn close_statement(&mut self, script: &mut Script, number: u32) -> Result<(), Fault> {
-        put(frontend::close(
-            b'S',
-            &statement_name(Some(number)),
-            &mut self.outbound,
-        ))?;
+        close(&mut self.outbound, b'S', &statement_name(Some(number)))?;
         script.steps.push_back(Step::Close);
         self.dirty = true;
         Ok(())
@@ -225,12 +224,8 @@ impl Connection {
             self.next_number = self.next_number.wrapping_add(1);
             self.next_number
         });
-        put(frontend::parse(
-            &statement_name(number),
-            &key.text,
-            key.types.iter().copied(),
-            &mut self.outbound,
-        ))?;
+        let name = statement_name(number);
+        parse(&mut self.outbound, &name, &key.text, &key.types)?;
         self.dirty = true;
         script.steps.push_back(Step::Parse(Box::new(key.clone())));
         match number {
@@ -284,28 +279,6 @@ impl Connection {
         }
     }
 
-    /// Binds text values to a statement of our own, on the unnamed portal.
-    pub(super) fn bind_texts(
-        &mut self,
-        statement: &str,
-        values: &[Option<&str>],
-    ) -> Result<(), Fault> {
-        framed(&mut self.outbound, b'B', |out| {
-            out.put_u8(0);
-            out.put_slice(statement.as_bytes());
-            out.put_slice(&[0, 0, 0]);
-            out.put_u16(count(values.len())?);
-            for value in values {
-                match value {
-                    Some(value) => put_text(out, value)?,
-                    None => out.put_i32(-1),
-                }
-            }
-            out.put_u16(0);
-            Ok(())
-        })
-    }
-
     /// Binds a query; its answer goes to the client if `forward`. The principal's own parameters
     /// follow the caller's, out of reach of any value the caller sends.
     ///
@@ -330,13 +303,11 @@ impl Connection {
         }
         let own = query.principal_parameters();
         framed(&mut self.outbound, b'B', |out| {
-            out.put_slice(portal.as_bytes());
-            out.put_u8(0);
-            out.put_slice(statement_name(statement.0).as_bytes());
-            out.put_u8(0);
+            put_name(out, portal)?;
+            put_statement_name(out, statement.0);
             put_parameter_formats(out, binding, own.len())?;
-            out.put_u16(count(usize::from(binding.parameter_count) + own.len())?);
-            out.put_slice(&binding.parameters);
+            put_count(out, usize::from(binding.parameter_count) + own.len())?;
+            out.extend_from_slice(&binding.parameters);
             for field in own {
                 put_text(out, principal.field(*field))?;
             }
@@ -357,7 +328,7 @@ impl Connection {
         portal: &str,
         query: &VerifiedQuery,
     ) -> Result<(), Fault> {
-        put(frontend::describe(b'P', portal, &mut self.outbound))?;
+        describe(&mut self.outbound, b'P', portal)?;
         let origins = Arc::clone(query.origins());
         script.steps.push_back(Step::Describe(origins, None));
         self.dirty = true;
@@ -376,11 +347,7 @@ impl Connection {
         request: usize,
     ) -> Result<(), Fault> {
         // PostgreSQL reads a negative number as "no limit" too; we say it in the plain way.
-        put(frontend::execute(
-            portal,
-            rows_max.max(0),
-            &mut self.outbound,
-        ))?;
+        execute(&mut self.outbound, portal, rows_max.max(0))?;
         script.steps.push_back(Step::Rows { request });
         self.dirty = true;
         Ok(())
@@ -391,7 +358,7 @@ impl Connection {
     /// # Errors
     /// [`FaultKind::Internal`] when a message cannot be put together.
     pub fn close_portal(&mut self, script: &mut Script, portal: &str) -> Result<(), Fault> {
-        put(frontend::close(b'P', portal, &mut self.outbound))?;
+        close(&mut self.outbound, b'P', portal)?;
         script.steps.push_back(Step::ClosePortal);
         self.dirty = true;
         Ok(())
@@ -407,15 +374,15 @@ impl Connection {
         command: &TransactionCommand,
         request: Option<usize>,
     ) -> Result<(), Fault> {
-        put(frontend::parse("", &command.text(), [], &mut self.outbound))?;
+        parse(&mut self.outbound, "", &command.text(), &[])?;
         script.steps.push_back(Step::OwnParse { principal: false });
         self.unnamed = None;
-        self.bind_texts("", &[])?;
+        bind_texts(&mut self.outbound, "", &[])?;
         script.steps.push_back(Step::Bind { forward: false });
         match request {
             Some(request) => self.execute(script, "", 0, request)?,
             None => {
-                put(frontend::execute("", 0, &mut self.outbound))?;
+                execute(&mut self.outbound, "", 0)?;
                 script.steps.push_back(Step::Own);
                 self.dirty = true;
             }
@@ -435,14 +402,14 @@ impl Connection {
 
     /// Ends the pipeline: ReadyForQuery is expected.
     pub fn sync(&mut self, script: &mut Script) {
-        frontend::sync(&mut self.outbound);
+        bare(&mut self.outbound, b'S');
         script.steps.push_back(Step::Sync);
         self.dirty = true;
     }
 
     /// Asks the database to send what it has.
     pub fn flush(&mut self) {
-        frontend::flush(&mut self.outbound);
+        bare(&mut self.outbound, b'H');
         self.dirty = true;
     }
 
@@ -459,11 +426,9 @@ impl Connection {
 
     /// Lets go of large buffers.
     pub(super) fn trim(&mut self) {
-        if self.inbound.is_empty() && self.inbound.capacity() > 2 * READ_BYTES {
-            self.inbound = BytesMut::new();
-        }
+        self.inbound.trim(2 * READ_BYTES);
         if self.outbound.is_empty() && self.outbound.capacity() > READ_BYTES {
-            self.outbound = BytesMut::new();
+            self.outbound = Vec::new();
         }
     }
 }

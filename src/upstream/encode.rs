@@ -1,7 +1,7 @@
-//! Putting messages to the database together.
+//! Putting messages to the database together (PostgreSQL manual, section 55.7). By hand and into a plain vector, because
+//! it is done for each request: the messages of postgres_protocol take twice as long.
 
 use crate::error::{Fault, FaultKind};
-use bytes::{BufMut, BytesMut};
 
 /// What a client's Bind carries after the names, checked and cut into its parts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -71,33 +71,53 @@ pub(super) fn statement_name(number: Option<u32>) -> String {
     })
 }
 
-pub(super) fn put(result: std::io::Result<()>) -> Result<(), Fault> {
-    result.map_err(|error| Fault::new(FaultKind::Internal, error))
-}
-
-pub(super) fn count(number: usize) -> Result<u16, Fault> {
-    u16::try_from(number).map_err(|error| Fault::new(FaultKind::Internal, error))
-}
-
-pub(super) fn put_text(out: &mut BytesMut, value: &str) -> Result<(), Fault> {
-    let length =
-        i32::try_from(value.len()).map_err(|error| Fault::new(FaultKind::Internal, error))?;
-    out.put_i32(length);
-    out.put_slice(value.as_bytes());
+/// A zero-terminated string.
+pub(super) fn put_name(out: &mut Vec<u8>, text: &str) -> Result<(), Fault> {
+    if text.as_bytes().contains(&0) {
+        return Err(Fault::because(FaultKind::Internal, "a zero inside a text"));
+    }
+    out.extend_from_slice(text.as_bytes());
+    out.push(0);
     Ok(())
 }
 
-pub(super) fn put_formats(out: &mut BytesMut, formats: &[i16]) -> Result<(), Fault> {
-    out.put_u16(count(formats.len())?);
+/// As [`put_name`] of [`statement_name`].
+pub(super) fn put_statement_name(out: &mut Vec<u8>, number: Option<u32>) {
+    if let Some(number) = number {
+        out.push(b's');
+        out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    }
+    out.push(0);
+}
+
+pub(super) fn put_count(out: &mut Vec<u8>, number: usize) -> Result<(), Fault> {
+    out.extend_from_slice(&count(number)?.to_be_bytes());
+    Ok(())
+}
+
+fn count(number: usize) -> Result<u16, Fault> {
+    u16::try_from(number).map_err(|error| Fault::new(FaultKind::Internal, error))
+}
+
+pub(super) fn put_text(out: &mut Vec<u8>, value: &str) -> Result<(), Fault> {
+    let length =
+        i32::try_from(value.len()).map_err(|error| Fault::new(FaultKind::Internal, error))?;
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(value.as_bytes());
+    Ok(())
+}
+
+pub(super) fn put_formats(out: &mut Vec<u8>, formats: &[i16]) -> Result<(), Fault> {
+    put_count(out, formats.len())?;
     for format in formats {
-        out.put_i16(*format);
+        out.extend_from_slice(&format.to_be_bytes());
     }
     Ok(())
 }
 
 /// The caller's formats, and text for the `own` parameters behind.
 pub(super) fn put_parameter_formats(
-    out: &mut BytesMut,
+    out: &mut Vec<u8>,
     binding: &Binding,
     own: usize,
 ) -> Result<(), Fault> {
@@ -106,30 +126,30 @@ pub(super) fn put_parameter_formats(
         return put_formats(out, if own == 0 { formats } else { &[] });
     }
     let callers = usize::from(binding.parameter_count);
-    out.put_u16(count(callers + own)?);
+    put_count(out, callers + own)?;
     for index in 0..callers {
         let format = if formats.len() == 1 {
             formats.first()
         } else {
             formats.get(index)
         };
-        out.put_i16(format.copied().unwrap_or(0));
+        out.extend_from_slice(&format.copied().unwrap_or(0).to_be_bytes());
     }
     for _ in 0..own {
-        out.put_i16(0);
+        out.extend_from_slice(&[0, 0]);
     }
     Ok(())
 }
 
 /// A message: type byte, length, body.
 pub(super) fn framed(
-    out: &mut BytesMut,
+    out: &mut Vec<u8>,
     tag: u8,
-    body: impl FnOnce(&mut BytesMut) -> Result<(), Fault>,
+    body: impl FnOnce(&mut Vec<u8>) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
-    out.put_u8(tag);
+    out.push(tag);
     let start = out.len();
-    out.put_i32(0);
+    out.extend_from_slice(&[0; 4]);
     body(out)?;
     let length =
         i32::try_from(out.len() - start).map_err(|error| Fault::new(FaultKind::Internal, error))?;
@@ -137,6 +157,70 @@ pub(super) fn framed(
         slot.copy_from_slice(&length.to_be_bytes());
     }
     Ok(())
+}
+
+/// A message without a body: Sync (`S`), Flush (`H`).
+pub(super) fn bare(out: &mut Vec<u8>, tag: u8) {
+    out.extend_from_slice(&[tag, 0, 0, 0, 4]);
+}
+
+/// Parse.
+pub(super) fn parse(out: &mut Vec<u8>, name: &str, text: &str, types: &[u32]) -> Result<(), Fault> {
+    framed(out, b'P', |out| {
+        put_name(out, name)?;
+        put_name(out, text)?;
+        put_count(out, types.len())?;
+        for oid in types {
+            out.extend_from_slice(&oid.to_be_bytes());
+        }
+        Ok(())
+    })
+}
+
+/// Bind of text values to a statement of our own, on the unnamed portal.
+pub(super) fn bind_texts(
+    out: &mut Vec<u8>,
+    statement: &str,
+    values: &[Option<&str>],
+) -> Result<(), Fault> {
+    framed(out, b'B', |out| {
+        put_name(out, "")?;
+        put_name(out, statement)?;
+        put_formats(out, &[])?;
+        put_count(out, values.len())?;
+        for value in values {
+            match value {
+                Some(value) => put_text(out, value)?,
+                None => out.extend_from_slice(&(-1_i32).to_be_bytes()),
+            }
+        }
+        put_formats(out, &[])
+    })
+}
+
+/// Describe of a statement (`S`) or portal (`P`).
+pub(super) fn describe(out: &mut Vec<u8>, kind: u8, name: &str) -> Result<(), Fault> {
+    framed(out, b'D', |out| {
+        out.push(kind);
+        put_name(out, name)
+    })
+}
+
+/// Execute; `rows_max`: 0 = all rows.
+pub(super) fn execute(out: &mut Vec<u8>, portal: &str, rows_max: i32) -> Result<(), Fault> {
+    framed(out, b'E', |out| {
+        put_name(out, portal)?;
+        out.extend_from_slice(&rows_max.to_be_bytes());
+        Ok(())
+    })
+}
+
+/// Close of a statement (`S`) or portal (`P`).
+pub(super) fn close(out: &mut Vec<u8>, kind: u8, name: &str) -> Result<(), Fault> {
+    framed(out, b'C', |out| {
+        out.push(kind);
+        put_name(out, name)
+    })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::relay::{Downstream, Failure, OUT_BYTES_HIGH, Relay, Taken};
 use super::script::Step;
 use crate::error::{Fault, FaultKind, Reason, Refusal};
 use crate::policy::Origins;
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -45,9 +45,7 @@ impl<D: Downstream> Relay<'_, '_, D> {
         if !self.mute {
             self.downstream.out().extend_from_slice(bytes);
         }
-        self.connection
-            .inbound
-            .advance(length.min(self.connection.inbound.len()));
+        self.connection.inbound.advance(length);
     }
 
     /// One frame, or a run of rows; `None` = go on.
@@ -105,7 +103,9 @@ impl<D: Downstream> Relay<'_, '_, D> {
             (rows, bytes, length) = (rows + 1, more, length + total);
         }
         if length > 0 {
-            request.first_row.get_or_insert_with(Instant::now);
+            let turn = &mut self.turn;
+            let now = || *turn.get_or_insert_with(Instant::now);
+            request.first_row.get_or_insert_with(now);
         }
         (request.rows, request.bytes) = (rows, bytes);
         self.forward(length);
@@ -143,7 +143,9 @@ impl<D: Downstream> Relay<'_, '_, D> {
                 return Some(Taken::Hungry);
             }
             request.no_rows = request.no_rows.saturating_sub(1);
-            request.first_row.get_or_insert_with(Instant::now);
+            let turn = &mut self.turn;
+            let now = || *turn.get_or_insert_with(Instant::now);
+            request.first_row.get_or_insert_with(now);
             request.rows = rows;
             request.bytes = bytes;
         }
@@ -260,7 +262,7 @@ impl<D: Downstream> Relay<'_, '_, D> {
 
     /// A description of our own asking, for what the client was told before.
     fn compare(&mut self, step: Step, tag: u8, total: usize) {
-        let frame = self.connection.inbound.split_to(total);
+        let frame = self.connection.inbound.take(total);
         let Step::Compare {
             shape,
             standing,
@@ -285,7 +287,7 @@ impl<D: Downstream> Relay<'_, '_, D> {
 
     /// ParameterDescription without the last `hidden` types.
     fn take_parameters(&mut self, hidden: usize, shape: Option<&Shape>, total: usize) {
-        let frame = self.connection.inbound.split_to(total);
+        let frame = self.connection.inbound.take(total);
         if self.mute {
             return;
         }
@@ -304,7 +306,7 @@ impl<D: Downstream> Relay<'_, '_, D> {
 
     /// The database skips to Sync: so does the script.
     fn take_error(&mut self, total: usize) -> Option<Taken> {
-        let frame = self.connection.inbound.split_to(total);
+        let frame = self.connection.inbound.take(total);
         let mut error = UpstreamError::read(frame.get(5..).unwrap_or_default());
         if error.fatal {
             let kind = if error.sqlstate == "57014" {

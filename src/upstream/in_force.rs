@@ -3,11 +3,10 @@
 
 use super::command::Setting;
 use super::connection::Connection;
-use super::encode::put;
+use super::encode::{bind_texts, execute, parse};
 use super::script::{Script, Step};
 use crate::error::Fault;
 use crate::policy::{PrincipalSettings, SET_PRINCIPAL};
-use postgres_protocol::message::frontend;
 use std::sync::Arc;
 
 /// The statement that tells the database the principal, on every connection.
@@ -61,25 +60,20 @@ impl Connection {
         principal: &Arc<PrincipalSettings>,
     ) -> Result<(), Fault> {
         if !self.principal_prepared {
-            put(frontend::parse(
-                PRINCIPAL_STATEMENT,
-                SET_PRINCIPAL,
-                [],
-                &mut self.outbound,
-            ))?;
+            parse(&mut self.outbound, PRINCIPAL_STATEMENT, SET_PRINCIPAL, &[])?;
             script.steps.push_back(Step::OwnParse { principal: true });
             self.principal_prepared = true;
         }
-        match &self.told {
-            Some((told, messages)) if Arc::ptr_eq(told, principal) => {
-                self.outbound.extend_from_slice(messages);
-            }
-            _ => {
-                let start = self.outbound.len();
-                self.bind_texts(PRINCIPAL_STATEMENT, &principal.parameters().map(Some))?;
-                put(frontend::execute("", 0, &mut self.outbound))?;
-                let messages = self.outbound.get(start..).unwrap_or_default();
-                self.told = Some((Arc::clone(principal), messages.into()));
+        let known = &principal.messages.0;
+        match known.get() {
+            Some(messages) => self.outbound.extend_from_slice(messages),
+            None => {
+                let mut messages = Vec::new();
+                let values = principal.parameters().map(Some);
+                bind_texts(&mut messages, PRINCIPAL_STATEMENT, &values)?;
+                execute(&mut messages, "", 0)?;
+                self.outbound.extend_from_slice(&messages);
+                known.get_or_init(|| messages.into());
             }
         }
         script.steps.push_back(Step::Bind { forward: false });
@@ -99,12 +93,12 @@ impl Connection {
         setting: Setting,
         value: Option<&str>,
     ) -> Result<(), Fault> {
-        put(frontend::parse("", setting.text(), [], &mut self.outbound))?;
+        parse(&mut self.outbound, "", setting.text(), &[])?;
         script.steps.push_back(Step::OwnParse { principal: false });
         self.unnamed = None;
-        self.bind_texts("", &[value])?;
+        bind_texts(&mut self.outbound, "", &[value])?;
         script.steps.push_back(Step::Bind { forward: false });
-        put(frontend::execute("", 0, &mut self.outbound))?;
+        execute(&mut self.outbound, "", 0)?;
         script.steps.push_back(Step::Setting);
         self.dirty = true;
         if !self.settings_told.contains(&setting) {

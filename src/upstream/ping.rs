@@ -4,7 +4,6 @@ use super::connection::Connection;
 use super::relay::{Bounds, Downstream, Failure, relay};
 use super::script::Script;
 use crate::error::{Fault, FaultKind};
-use bytes::BytesMut;
 use std::io;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -15,10 +14,10 @@ const ANSWER_MS_MAX: u64 = 2_000;
 
 /// Nobody: what would go to a client goes nowhere.
 #[derive(Default)]
-struct Nobody(BytesMut);
+struct Nobody(Vec<u8>);
 
 impl Downstream for Nobody {
-    fn out(&mut self) -> &mut BytesMut {
+    fn out(&mut self) -> &mut Vec<u8> {
         &mut self.0
     }
 
@@ -51,7 +50,7 @@ pub async fn ping(connection: &mut Connection) -> Result<(), Fault> {
     let asking = relay(connection, &mut script, &mut nobody, None, &bounds, now);
     let lost = |cause: &'static str| Fault::because(FaultKind::UpstreamLost, cause);
     let end = tokio::time::timeout(most, asking).await;
-    match end.map(|end| end.failure) {
+    match end.map(|end| end.failure.map(|failure| *failure)) {
         Ok(None) => Ok(()),
         Ok(Some(Failure::Fault(fault))) => Err(fault),
         Ok(Some(_)) => Err(lost("an error for a question that asks nothing")),

@@ -169,7 +169,7 @@ impl Pool {
             let (home, connection) = match self.shared.find(runtime) {
                 Found::Idle(home, mut connection) => {
                     place.kept = false;
-                    if !connection.reusable() {
+                    if !connection.reusable().await {
                         drop(connection);
                         self.shared.places().taken -= 1;
                         place.kept = true;
@@ -179,7 +179,7 @@ impl Pool {
                 }
                 Found::Place => {
                     place.kept = false;
-                    (runtime, Box::new(self.open().await?))
+                    (runtime, Box::new(Box::pin(self.open()).await?))
                 }
             };
             slot.occupy(connection.target(), connection.key()).await;

@@ -9,7 +9,6 @@ use super::connection::{Connection, READ_BYTES};
 use super::errors::UpstreamError;
 use super::script::{Script, Step};
 use crate::error::{Fault, FaultKind, Refusal};
-use bytes::{Buf, BytesMut};
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
@@ -38,7 +37,7 @@ pub type Gate<'a> = Pin<Box<dyn Future<Output = Result<(), Fault>> + Send + 'a>>
 /// The client, as the relay sees it.
 pub trait Downstream {
     /// What waits to be sent.
-    fn out(&mut self) -> &mut BytesMut;
+    fn out(&mut self) -> &mut Vec<u8>;
     /// Sends some of it; ready when nothing waits.
     ///
     /// # Errors
@@ -82,9 +81,11 @@ pub enum Failure {
 #[derive(Debug, Default)]
 pub struct RelayEnd {
     /// The first failure; nothing after it reached the client.
-    pub failure: Option<Failure>,
+    pub failure: Option<Box<Failure>>,
     /// The client is gone, or takes nothing: nothing more can be told.
     pub client_gone: bool,
+    /// When it ended; `None` = just now.
+    pub at: Option<Instant>,
 }
 
 /// Runs the script to its end. `started` = now, or a moment ago.
@@ -116,6 +117,7 @@ pub async fn relay<D: Downstream>(
         send_deadline: None,
         heard: started,
         heard_since: false,
+        turn: None,
     };
     let end = std::future::poll_fn(|cx| relay.poll(cx)).await;
     connection.trim();
@@ -149,6 +151,8 @@ pub(super) struct Relay<'a, 'g, D> {
     /// [`GATE_LATEST`] is over.
     pub(super) gate_due: bool,
     pub(super) gathering: Option<Pin<Box<Sleep>>>,
+    /// The time of this turn, if it was asked for.
+    pub(super) turn: Option<Instant>,
 }
 
 /// What looking at the received bytes came to.
@@ -165,6 +169,7 @@ pub(super) enum Taken {
 
 impl<D: Downstream> Relay<'_, '_, D> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<RelayEnd> {
+        self.turn = None;
         loop {
             let cancelling = self.poll_cancelling(cx).is_pending();
             self.poll_write(cx);
@@ -212,8 +217,9 @@ impl<D: Downstream> Relay<'_, '_, D> {
 
     fn end(&mut self, client_gone: bool) -> RelayEnd {
         RelayEnd {
-            failure: self.failure.take(),
+            failure: self.failure.take().map(Box::new),
             client_gone,
+            at: self.turn,
         }
     }
 
@@ -304,7 +310,8 @@ impl<D: Downstream> Relay<'_, '_, D> {
         let had = !outbound.is_empty();
         while !outbound.is_empty() {
             match Pin::new(&mut *stream).poll_write(cx, outbound) {
-                Poll::Ready(Ok(sent)) if sent > 0 => outbound.advance(sent),
+                Poll::Ready(Ok(sent)) if sent >= outbound.len() => outbound.clear(),
+                Poll::Ready(Ok(sent)) if sent > 0 => drop(outbound.drain(..sent)),
                 // The database may have said why before it closed: reading will tell.
                 Poll::Ready(_) => outbound.clear(),
                 Poll::Pending => break,
@@ -320,9 +327,8 @@ impl<D: Downstream> Relay<'_, '_, D> {
         let Connection {
             stream, inbound, ..
         } = &mut *self.connection;
-        inbound.reserve(READ_BYTES);
         // The future holds nothing but the two references, so dropping it loses nothing.
-        let read = pin!(stream.read_buf(inbound)).poll(cx);
+        let read = pin!(stream.read_buf(inbound.room(READ_BYTES))).poll(cx);
         if let Poll::Ready(Ok(1..)) = read {
             self.heard_since = true;
         }

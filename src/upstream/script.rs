@@ -155,25 +155,29 @@ impl Script {
     }
 
     /// Moves leading answers of our own into `out`, where nothing from the database comes first.
-    pub(super) fn drain_local(&mut self, out: &mut bytes::BytesMut, mute: bool) {
-        loop {
-            match self.steps.front() {
-                Some(Step::Local(bytes)) if !mute => out.extend_from_slice(bytes),
-                Some(Step::Mark(mark)) if !mute => self.reached = *mark,
-                Some(Step::Done(request)) if !mute => {
-                    if let Some(request) = self.requests.get_mut(*request) {
-                        request.complete = true;
-                    }
+    #[inline]
+    pub(super) fn drain_local(&mut self, out: &mut Vec<u8>, mute: bool) {
+        while let Some(Step::Local(_) | Step::Mark(_) | Step::Done(_)) = self.steps.front() {
+            self.take_local(out, mute);
+        }
+    }
+
+    fn take_local(&mut self, out: &mut Vec<u8>, mute: bool) {
+        match self.steps.pop_front() {
+            Some(_) if mute => {}
+            Some(Step::Local(bytes)) => out.extend_from_slice(&bytes),
+            Some(Step::Mark(mark)) => self.reached = mark,
+            Some(Step::Done(request)) => {
+                if let Some(request) = self.requests.get_mut(request) {
+                    request.complete = true;
                 }
-                Some(Step::Local(_) | Step::Mark(_) | Step::Done(_)) => {}
-                Some(_) | None => return,
             }
-            self.steps.pop_front();
+            Some(_) | None => {}
         }
     }
 
     /// For a script that holds answers of our own only: moves them all into `out`.
-    pub fn drain_into(&mut self, out: &mut bytes::BytesMut) {
+    pub fn drain_into(&mut self, out: &mut Vec<u8>) {
         self.drain_local(out, false);
     }
 }

@@ -3,14 +3,13 @@
 use super::command::CursorCommand;
 use super::connection::{Connection, StatementName};
 use super::description::Shape;
-use super::encode::{framed, statement_name};
-use super::encode::{put, put_formats};
+use super::encode::{
+    describe, framed, parse, put_formats, put_name, put_statement_name, statement_name,
+};
 use super::script::{Script, Step};
 use crate::error::Fault;
 use crate::policy::Standing;
 use crate::sql::{VerifiedQuery, Wrapped};
-use bytes::BufMut;
-use postgres_protocol::message::frontend;
 use std::sync::Arc;
 
 impl Connection {
@@ -47,8 +46,7 @@ impl Connection {
     }
 
     fn parse_unnamed(&mut self, text: &str, types: &[u32]) -> Result<(), Fault> {
-        let types = types.iter().copied();
-        put(frontend::parse("", text, types, &mut self.outbound))?;
+        parse(&mut self.outbound, "", text, types)?;
         self.unnamed = None;
         self.dirty = true;
         Ok(())
@@ -67,11 +65,10 @@ impl Connection {
         forward: bool,
     ) -> Result<(), Fault> {
         framed(&mut self.outbound, b'B', |out| {
-            out.put_slice(portal.as_bytes());
-            out.put_u8(0);
-            out.put_slice(statement_name(statement.0).as_bytes());
-            // No name, no parameter formats, no parameters.
-            out.put_slice(&[0, 0, 0, 0, 0]);
+            put_name(out, portal)?;
+            put_statement_name(out, statement.0);
+            // No parameter formats, no parameters.
+            out.extend_from_slice(&[0, 0, 0, 0]);
             put_formats(out, result_formats)
         })?;
         script.steps.push_back(Step::Bind { forward });
@@ -92,11 +89,7 @@ impl Connection {
         hidden: usize,
         shape: Option<Arc<Shape>>,
     ) -> Result<(), Fault> {
-        put(frontend::describe(
-            b'S',
-            &statement_name(statement.0),
-            &mut self.outbound,
-        ))?;
+        describe(&mut self.outbound, b'S', &statement_name(statement.0))?;
         script.steps.push_back(Step::DescribeStatement {
             hidden,
             origins: Arc::clone(query.origins()),
@@ -120,7 +113,7 @@ impl Connection {
         hidden: usize,
     ) -> Result<(), Fault> {
         let name = statement_name(statement.0);
-        put(frontend::describe(b'S', &name, &mut self.outbound))?;
+        describe(&mut self.outbound, b'S', &name)?;
         script.steps.push_back(Step::Compare {
             shape: Arc::clone(shape),
             standing: Arc::clone(standing),

@@ -3,7 +3,7 @@
 use crate::error::Refusal;
 use crate::identity::{Authenticator, Caller, Challenge, Opening, ScramVerifier};
 use crate::session::{Client, Told};
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 use pgwire::api::auth::sasl::scram::{ScramSecret, ScramServerAuth};
 use secrecy::SecretString;
 
@@ -109,7 +109,7 @@ fn initial_response(body: &[u8]) -> Option<&[u8]> {
 }
 
 /// An Authentication message.
-pub(super) fn request(out: &mut BytesMut, kind: u32, data: &[u8]) {
+pub(super) fn request(out: &mut Vec<u8>, kind: u32, data: &[u8]) {
     out.put_u8(b'R');
     out.put_u32(u32::try_from(data.len() + 8).unwrap_or(u32::MAX));
     out.put_u32(kind);
@@ -117,7 +117,7 @@ pub(super) fn request(out: &mut BytesMut, kind: u32, data: &[u8]) {
 }
 
 /// Sends what waits and takes the one message a client may send now.
-async fn password_message(client: &mut Client) -> Result<BytesMut, Failed> {
+async fn password_message(client: &mut Client) -> Result<Vec<u8>, Failed> {
     client.flush().await?;
     loop {
         match client.frame()? {

@@ -134,7 +134,7 @@ fn too_many() -> Told {
 
 /// Tells one client too many so, without letting it cost anything.
 fn turn_away(stream: TcpStream) {
-    let mut out = BytesMut::new();
+    let mut out = Vec::new();
     Answer::new(&mut out).error(&too_many());
     // An empty socket buffer takes it at once; a client that is not there does not matter. Past the runtime, which has
     // not yet heard of a socket this new that it can be written to, and would not try.
@@ -144,7 +144,7 @@ fn turn_away(stream: TcpStream) {
 }
 
 async fn say_goodbye(stream: &mut (impl AsyncWriteExt + Unpin), told: &Told) {
-    let mut out = BytesMut::new();
+    let mut out = Vec::new();
     Answer::new(&mut out).error(told);
     let send = async {
         stream.write_all(&out).await?;
