@@ -286,10 +286,9 @@ impl Gateway {
     ) -> Result<(Arc<Standing>, bool), Error> {
         // Before anything else: what an expired token proved is nobody's word any more.
         not_expired(caller)?;
-        let authenticator = self.parts.authenticator.load_full();
-        authenticator.prepare_statement_token(text).await;
-        if let Some(token) = authenticator.statement_token(caller, text)? {
-            let standing = self.standing(&token, &mut Memory::default()).await?;
+        if Authenticator::may_hold_token(text)
+            && let Some(standing) = Box::pin(self.standing_by_token(caller, text)).await?
+        {
             return Ok((standing, true));
         }
         if memory.fresh
@@ -299,6 +298,20 @@ impl Gateway {
             return Ok((Arc::clone(standing), false));
         }
         Ok((self.standing(caller, memory).await?, false))
+    }
+
+    /// The standing of the token a text starts with, if it does.
+    async fn standing_by_token(
+        &self,
+        caller: &Caller,
+        text: &str,
+    ) -> Result<Option<Arc<Standing>>, Error> {
+        let authenticator = self.parts.authenticator.load_full();
+        authenticator.prepare_statement_token(text).await;
+        match authenticator.statement_token(caller, text)? {
+            Some(token) => Ok(Some(self.standing(&token, &mut Memory::default()).await?)),
+            None => Ok(None),
+        }
     }
 
     /// Who the caller is at this moment, and what they may see; remembered.
@@ -312,13 +325,34 @@ impl Gateway {
     ) -> Result<Arc<Standing>, Error> {
         not_expired(caller)?;
         memory.fresh = false;
+        if let Some(standing) = self.remembered(caller, memory) {
+            memory.fresh = true;
+            return Ok(standing);
+        }
+        Box::pin(self.standing_anew(caller, memory)).await
+    }
+
+    /// The standing of last time, if asking again would come to the same: as a rule, and without waiting.
+    fn remembered(&self, caller: &Caller, memory: &Memory) -> Option<Arc<Standing>> {
+        let (standing, resolved) = (memory.standing.as_ref()?, memory.resolved.as_ref()?);
+        let same = standing.version() == self.parts.policy.load().version()
+            && is_of(standing, resolved.principal())
+            && self.parts.resolver.load().holds_still(resolved, caller);
+        same.then(|| Arc::clone(standing))
+    }
+
+    async fn standing_anew(
+        &self,
+        caller: &Caller,
+        memory: &mut Memory,
+    ) -> Result<Arc<Standing>, Error> {
         let resolver = self.parts.resolver.load_full();
         let resolved = resolver.resolve(caller, memory.resolved.as_ref()).await?;
         let (principal, policy) = (resolved.principal(), self.parts.policy.load());
-        let known = memory.standing.as_ref().filter(|known| {
-            known.version() == policy.version()
-                && (Arc::ptr_eq(known.principal(), principal) || known.principal() == principal)
-        });
+        let known = memory
+            .standing
+            .as_ref()
+            .filter(|known| known.version() == policy.version() && is_of(known, principal));
         let standing = match known {
             Some(known) => Arc::clone(known),
             None => {
@@ -480,6 +514,10 @@ pub(crate) fn lacking(principal: &Principal, needed: &str) -> Option<Refusal> {
              refused."
         ))
     })
+}
+
+fn is_of(standing: &Standing, principal: &Arc<Principal>) -> bool {
+    Arc::ptr_eq(standing.principal(), principal) || standing.principal() == principal
 }
 
 fn not_expired(caller: &Caller) -> Result<(), Refusal> {

@@ -197,6 +197,11 @@ impl Authenticator {
             .map_err(|why| self.refuse(opening, &why))
     }
 
+    /// Whether [`Authenticator::statement_token`] could come to anything but `Ok(None)` for this text.
+    pub fn may_hold_token(text: &str) -> bool {
+        text.starts_with("/*")
+    }
+
     /// The caller of one statement whose text starts with `/* rowgate.token=<JWT> */`; `None` when it
     /// does not. Call it once per statement, with that statement's own text from its first byte.
     ///

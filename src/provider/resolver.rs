@@ -150,7 +150,7 @@ impl Resolver {
         self.lookups.add(resolved.is_some());
         let resolved = match resolved {
             Some(resolved) => resolved,
-            None => self.resolve_anew(caller).await?,
+            None => Box::pin(self.resolve_anew(caller)).await?,
         };
         if resolved.principal.superuser() && !caller.may_be_superuser() {
             tracing::warn!(
@@ -168,13 +168,25 @@ impl Resolver {
         Ok(resolved)
     }
 
+    /// Whether [`Resolver::resolve`] would come to what it came to for this caller before.
+    pub fn holds_still(&self, known: &Resolved, caller: &Caller) -> bool {
+        let may = caller.may_be_superuser() || !known.principal.superuser();
+        let holds = may && self.holds(known, caller);
+        if holds {
+            self.lookups.add(true);
+        }
+        holds
+    }
+
     async fn resolve_anew(&self, caller: &Caller) -> Result<Arc<Resolved>, Error> {
         // Taken before asking, so that what changes meanwhile is not kept.
-        let generations = self
-            .generations(caller.user_id())
-            .collect::<Option<Vec<u64>>>();
+        let mut generations = Vec::new();
+        let lasts = self.generations(caller.user_id(), |now| {
+            generations.extend(now);
+            now.is_some()
+        });
+        let generations = lasts.then_some(generations);
         let (principal, life) = self.ask(caller).await?;
-        let lasts = generations.is_some();
         let resolved = Arc::new(Resolved {
             resolver: self.number,
             key: Arc::clone(caller.key()),
@@ -234,17 +246,21 @@ impl Resolver {
         // Principals are kept by session. Those of this user are told by their generations.
     }
 
-    /// What a principal of this user is made of, in numbers: while they stay, so may it. `None` among them: it has to be
-    /// asked each time.
-    fn generations(&self, user_id: &str) -> impl Iterator<Item = Option<u64>> {
-        let providers = self.providers.iter().flat_map(move |provider| {
-            let of_user = Some(provider.generation_of(user_id));
-            [provider.generation(), of_user]
-        });
-        let steps = self.steps.iter().map(|step| step.generation());
-        let hierarchy = Some(self.hierarchy.generation());
-        let cleared = Some(self.cleared.load(Ordering::SeqCst));
-        providers.chain(steps).chain([hierarchy, cleared])
+    /// Looks at what a principal of this user is made of, in numbers, until `each` says no; whether it never did. While
+    /// they stay, so may the principal; with `None` among them it has to be asked for each time.
+    fn generations(&self, user_id: &str, mut each: impl FnMut(Option<u64>) -> bool) -> bool {
+        // No iterators put together: this is done for each statement.
+        for provider in &self.providers {
+            if !each(provider.generation()) || !each(Some(provider.generation_of(user_id))) {
+                return false;
+            }
+        }
+        for step in &self.steps {
+            if !each(step.generation()) {
+                return false;
+            }
+        }
+        each(Some(self.hierarchy.generation())) && each(Some(self.cleared.load(Ordering::SeqCst)))
     }
 
     /// Whether it was resolved here, for this caller, and holds still.
@@ -258,8 +274,9 @@ impl Resolver {
         } = resolved;
         let same = Arc::ptr_eq(key, caller.key()) || key == caller.key();
         let current = |generations: &Vec<u64>| {
-            let then = generations.iter().copied().map(Some);
-            then.eq(self.generations(caller.user_id()))
+            let mut then = generations.iter().copied();
+            let same = |now: Option<u64>| now.is_some() && now == then.next();
+            self.generations(caller.user_id(), same) && then.next().is_none()
         };
         *resolver == self.number
             && same

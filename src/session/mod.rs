@@ -46,6 +46,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
+/// What a client has given names to: a bounded number. Asked several times for each query, so it has a quicker hash than
+/// the standard library's, seeded by chance as that is.
+type ByName<T> = HashMap<String, T, foldhash::fast::RandomState>;
+
 /// A logged-in client's session.
 pub struct Session {
     gateway: Arc<Gateway>,
@@ -54,14 +58,14 @@ pub struct Session {
     facts: SessionFacts,
     slot: Arc<CancelSlot>,
     settings: Settings,
-    statements: HashMap<String, Arc<Prepared>>,
+    statements: ByName<Arc<Prepared>>,
     /// What the last Parse came to.
     parsed: Option<Parsed>,
     /// Statements made or closed behind something the database has not answered yet: the mark behind that, the name, and
     /// what had it before.
     unsure: Vec<(u64, String, Option<Arc<Prepared>>)>,
     /// Portals and cursors.
-    portals: HashMap<String, Portal>,
+    portals: ByName<Portal>,
     portal_number: u64,
     savepoints: Vec<transaction::Savepoint>,
     memory: Memory,
@@ -123,10 +127,10 @@ impl Session {
             facts,
             slot,
             settings,
-            statements: HashMap::new(),
+            statements: ByName::default(),
             parsed: None,
             unsure: Vec::new(),
-            portals: HashMap::new(),
+            portals: ByName::default(),
             portal_number: 0,
             savepoints: Vec::new(),
             memory: Memory::default(),

@@ -26,14 +26,14 @@ pub(super) struct OpenRequest {
 #[derive(Debug)]
 pub(super) enum Stop {
     /// The client is told, and may go on.
-    Told(Box<Told>),
+    Told(Told),
     /// The session is over.
     Ended(Box<Ended>),
 }
 
 impl From<Told> for Stop {
     fn from(told: Told) -> Self {
-        Stop::Told(Box::new(told))
+        Stop::Told(told)
     }
 }
 
@@ -61,7 +61,7 @@ impl Session {
                         .into(),
                 );
             }
-            if let Some(told) = self.settle().await? {
+            if let Some(told) = Box::pin(self.settle()).await? {
                 return Err(told.into());
             }
             self.release().await;
@@ -122,10 +122,10 @@ impl Session {
         let first = self.open.first().map(|request| request.id);
         let started = self.open.first().map(|request| request.started);
         let limits = self.gateway.limits();
-        let failure = match &mut self.lease {
+        let (failure, at) = match &mut self.lease {
             None => match gate {
-                Some(gate) => gate.await.err().map(Failure::Fault),
-                None => None,
+                Some(gate) => (gate.await.err().map(Failure::Fault), None),
+                None => (None, None),
             },
             Some(lease) => {
                 let bounds = Bounds {
@@ -139,10 +139,10 @@ impl Session {
                 let (script, client) = (&mut self.script, &mut self.client);
                 let end = relay(lease, script, client, gate, &bounds, started).await;
                 if end.client_gone {
-                    self.close_requests(Some("57014"));
+                    self.close_requests(Some("57014"), end.at);
                     return Err(Ended::Left);
                 }
-                end.failure
+                (end.failure.map(|failure| *failure), end.at)
             }
         };
         if self.lease.is_none() {
@@ -159,9 +159,9 @@ impl Session {
             self.name_cursor(told);
         }
         if let Some(told) = &told {
-            self.record_failure(told).await;
+            Box::pin(self.record_failure(told)).await;
         }
-        self.close_requests(told.as_ref().map(|told| told.sqlstate.as_ref()));
+        self.close_requests(told.as_ref().map(|told| told.sqlstate.as_ref()), at);
         if told.is_none() {
             self.settle_statements();
         }
@@ -185,14 +185,16 @@ impl Session {
         }
     }
 
-    fn close_requests(&mut self, sqlstate: Option<&str>) {
+    /// `at`: when it was over, if not just now.
+    fn close_requests(&mut self, sqlstate: Option<&str>, mut at: Option<Instant>) {
         self.open_before = 0;
         let counts = self.script.take_requests();
         for (request, count) in self.open.drain(..).zip(counts) {
+            let at = *at.get_or_insert_with(Instant::now);
             let outcome = Outcome {
                 rows: count.rows,
                 bytes: count.bytes,
-                duration: request.started.elapsed(),
+                duration: at.duration_since(request.started),
                 first_row: count.first_row.map(|at| at.duration_since(request.started)),
                 sqlstate: sqlstate.filter(|_| !count.complete).map(str::to_owned),
             };
@@ -257,7 +259,7 @@ impl Session {
 
     /// An error in a simple query: told behind the answers before it, then ReadyForQuery.
     pub(super) async fn fail_simple(&mut self, told: Told, text: &str) -> Result<(), Ended> {
-        self.tell_behind(told, text).await?;
+        Box::pin(self.tell_behind(told, text)).await?;
         self.end_implicit(false).await?;
         self.finish_ready().await;
         Ok(())
@@ -265,7 +267,7 @@ impl Session {
 
     /// An error in the extended protocol: told behind the answers before it; then skips to Sync.
     pub(super) async fn fail(&mut self, told: Told, text: &str) -> Result<(), Ended> {
-        self.tell_behind(told, text).await?;
+        Box::pin(self.tell_behind(told, text)).await?;
         self.skipping = true;
         Ok(())
     }
@@ -291,7 +293,7 @@ impl Session {
             Ok(()) => self.relieve().await,
             Err(Stop::Told(told)) => {
                 let text = self.text_of(of);
-                self.fail(*told, &text).await
+                self.fail(told, &text).await
             }
             Err(Stop::Ended(ended)) => Err(*ended),
         }
@@ -303,7 +305,7 @@ impl Session {
         let outbound = self.lease.as_ref().map_or(0, |lease| lease.outbound_len());
         let bytes = OUTBOUND_BYTES_HIGH.min(limits.batch_bytes_max);
         if self.script.len() > limits.batch_messages_max || outbound > bytes {
-            self.flush_pipeline().await
+            Box::pin(self.flush_pipeline()).await
         } else {
             Ok(())
         }

@@ -90,13 +90,11 @@ impl Session {
         standing: Option<&Arc<Standing>>,
     ) -> Told {
         let told = Told::of(error, Some(id));
-        self.gateway
-            .record_refused(id, &self.facts, &self.caller, text, standing, told.slug)
-            .await;
-        Told {
-            recorded: true,
-            ..told
-        }
+        let recording =
+            self.gateway
+                .record_refused(id, &self.facts, &self.caller, text, standing, told.slug);
+        Box::pin(recording).await;
+        told.with(|told| told.recorded = true)
     }
 }
 

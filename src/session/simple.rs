@@ -65,13 +65,13 @@ impl Session {
                 Err(Stop::Ended(ended)) => return Err(*ended),
                 Err(Stop::Told(mut told)) => {
                     told.position = told.position.map(|at| at + statement.offset_chars);
-                    return self.fail_simple(*told, &statement.text).await;
+                    return self.fail_simple(told, &statement.text).await;
                 }
             }
         }
         if let Err(stop) = self.commit_implicit() {
             return match stop {
-                Stop::Told(told) => self.fail_simple(*told, text).await,
+                Stop::Told(told) => self.fail_simple(told, text).await,
                 Stop::Ended(ended) => Err(*ended),
             };
         }
@@ -201,9 +201,15 @@ impl Session {
         match self.lease_for(&decided.standing).await {
             Err(Stop::Told(mut told)) => {
                 let standing = Some(&decided.standing);
-                self.gateway
-                    .record_refused(id, &self.facts, &self.caller, text, standing, told.slug)
-                    .await;
+                let recording = self.gateway.record_refused(
+                    id,
+                    &self.facts,
+                    &self.caller,
+                    text,
+                    standing,
+                    told.slug,
+                );
+                Box::pin(recording).await;
                 told.recorded = true;
                 Err(Stop::Told(told))
             }

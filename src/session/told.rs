@@ -4,11 +4,17 @@ use crate::audit::RequestId;
 use crate::error::{Error, Reason, Refusal};
 use crate::upstream::{Failure, UpstreamError};
 use std::borrow::Cow;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-/// An error as the client sees it (PostgreSQL manual, section 55.8).
+/// An error as the client sees it (PostgreSQL manual, section 55.8). A pointer: nearly everything may return one, and
+/// hardly anything does.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
+pub struct Told(Box<Fields>);
+
+/// What a [`Told`] says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fields {
     /// The SQLSTATE.
     pub sqlstate: Cow<'static, str>,
     /// One line.
@@ -31,10 +37,24 @@ pub struct Told {
     pub recorded: bool,
 }
 
+impl Deref for Told {
+    type Target = Fields;
+
+    fn deref(&self) -> &Fields {
+        &self.0
+    }
+}
+
+impl DerefMut for Told {
+    fn deref_mut(&mut self) -> &mut Fields {
+        &mut self.0
+    }
+}
+
 impl Told {
     /// An error of the session's own.
     pub(super) fn new(sqlstate: &'static str, message: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Fields {
             sqlstate: Cow::Borrowed(sqlstate),
             message: message.into(),
             detail: None,
@@ -45,7 +65,20 @@ impl Told {
             fatal: false,
             slug: Reason::FeatureNotSupported.slug(),
             recorded: false,
-        }
+        }))
+    }
+
+    /// The same, under another SQLSTATE.
+    #[must_use]
+    pub fn sqlstate(self, sqlstate: &'static str) -> Self {
+        self.with(|told| told.sqlstate = Cow::Borrowed(sqlstate))
+    }
+
+    /// The same, with what this changes in it.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Fields)) -> Self {
+        change(&mut self);
+        self
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -55,37 +88,26 @@ impl Told {
 
     /// A message that breaks the protocol; the session ends.
     pub fn violation(message: impl Into<String>) -> Self {
-        Self {
-            fatal: true,
-            slug: Reason::ProtocolViolation.slug(),
-            ..Self::new(Reason::ProtocolViolation.sqlstate(), message)
-        }
+        let reason = Reason::ProtocolViolation;
+        Self::new(reason.sqlstate(), message).with(|told| {
+            told.fatal = true;
+            told.slug = reason.slug();
+        })
     }
 
     /// A refusal that ends the connection, such as a failed login.
     pub fn fatal(error: &Error) -> Self {
-        Self {
-            fatal: true,
-            ..Self::of(error, None)
-        }
+        Self::of(error, None).with(|told| told.fatal = true)
     }
 
     /// The server goes down.
     pub fn shutting_down() -> Self {
-        Self {
-            fatal: true,
-            ..Self::new("57P01", "the gate is shutting down")
-        }
+        Self::new("57P01", "the gate is shutting down").with(|told| told.fatal = true)
     }
 
     pub(super) fn idle_in_transaction() -> Self {
-        Self {
-            fatal: true,
-            ..Self::new(
-                "25P03",
-                "terminating connection due to idle-in-transaction timeout",
-            )
-        }
+        let message = "terminating connection due to idle-in-transaction timeout";
+        Self::new("25P03", message).with(|told| told.fatal = true)
     }
 
     /// A refusal in full, or a fault in general with the request's id; the fault's cause is logged.
@@ -95,22 +117,22 @@ impl Told {
             Error::Failed(fault) => {
                 let request_id = request_id.unwrap_or_else(RequestId::next);
                 tracing::error!(%request_id, kind = fault.kind.slug(), cause = %fault.cause, "request failed");
-                Self {
-                    detail: Some(format!("request id {request_id}")),
-                    slug: fault.kind.slug(),
-                    ..Self::new(fault.kind.sqlstate(), fault.kind.message()).hint(fault.kind.hint())
-                }
+                let told = Self::new(fault.kind.sqlstate(), fault.kind.message());
+                told.hint(fault.kind.hint()).with(|told| {
+                    told.detail = Some(format!("request id {request_id}"));
+                    told.slug = fault.kind.slug();
+                })
             }
         }
     }
 
     pub(super) fn refused(refusal: &Refusal) -> Self {
-        Self {
-            hint: refusal.hint.clone(),
-            position: refusal.position,
-            slug: refusal.reason.slug(),
-            ..Self::new(refusal.reason.sqlstate(), refusal.message.clone())
-        }
+        let told = Self::new(refusal.reason.sqlstate(), refusal.message.clone());
+        told.with(|told| {
+            told.hint.clone_from(&refusal.hint);
+            told.position = refusal.position;
+            told.slug = refusal.reason.slug();
+        })
     }
 
     fn upstream(error: UpstreamError) -> Self {
@@ -124,14 +146,13 @@ impl Told {
             fatal: _,
             original: _,
         } = error;
-        Self {
-            sqlstate: Cow::Owned(sqlstate),
-            hint,
-            final_position: position,
-            final_text: text,
-            slug: "database_error",
-            ..Self::new("XX000", message)
-        }
+        Self::new("XX000", message).with(|told| {
+            told.sqlstate = Cow::Owned(sqlstate);
+            told.hint = hint;
+            told.final_position = position;
+            told.final_text = text;
+            told.slug = "database_error";
+        })
     }
 
     pub(super) fn failure(failure: Failure, request_id: Option<RequestId>) -> Self {

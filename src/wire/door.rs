@@ -264,11 +264,8 @@ impl Door {
                 }
                 Some(Packet::StartUp(start)) => {
                     if self.require_tls && matches!(transport, Either::Left(_)) {
-                        let told = Told {
-                            fatal: true,
-                            sqlstate: "28000".into(),
-                            ..Told::violation("this server takes encrypted connections only")
-                        };
+                        let message = "this server takes encrypted connections only";
+                        let told = Told::violation(message).sqlstate("28000");
                         self.record_refused(&start, peer, "tls_required");
                         say_goodbye(&mut transport, &told).await;
                         return None;
@@ -346,11 +343,9 @@ impl Door {
         // From here on the client has proved who it is and may be told more.
         if opening.database != self.gateway.database() {
             let message = format!("database \"{}\" does not exist", opening.database);
-            return Err(Failed::Told(Told {
-                sqlstate: "3D000".into(),
-                slug: "database_unknown",
-                ..Told::violation(message)
-            }));
+            let told = Told::violation(message).sqlstate("3D000");
+            let told = told.with(|told| told.slug = "database_unknown");
+            return Err(Failed::Told(told));
         }
         let tell = |error: Error| Failed::Told(Told::fatal(&error));
         self.gateway
@@ -364,12 +359,9 @@ impl Door {
             .map_err(|fault| tell(fault.into()))?;
         let mut settings = Settings::new(&server, caller.login(), self.limits());
         for (name, value) in &wanted {
-            settings.start_up(name, value).map_err(|told| {
-                Failed::Told(Told {
-                    fatal: true,
-                    ..told
-                })
-            })?;
+            settings
+                .start_up(name, value)
+                .map_err(|told| Failed::Told(told.with(|told| told.fatal = true)))?;
         }
         let facts = SessionFacts::new(
             self.sessions.fetch_add(1, Ordering::Relaxed),
@@ -452,8 +444,5 @@ fn opening(
 }
 
 fn refused(sqlstate: &'static str, message: &str) -> Told {
-    Told {
-        sqlstate: sqlstate.into(),
-        ..Told::violation(message)
-    }
+    Told::violation(message).sqlstate(sqlstate)
 }

@@ -168,9 +168,8 @@ pub(super) fn options(text: &str) -> Result<Vec<(String, String)>, Told> {
                 None => String::new(),
             },
         };
-        let (name, value) = setting.split_once('=').ok_or_else(|| Told {
-            fatal: true,
-            ..Told::violation("the startup parameter \"options\" may only hold -c name=value")
+        let (name, value) = setting.split_once('=').ok_or_else(|| {
+            Told::violation("the startup parameter \"options\" may only hold -c name=value")
         })?;
         settings.push((name.replace('-', "_"), value.to_owned()));
     }
