@@ -52,43 +52,58 @@ pub(crate) struct Tokens<'a> {
     at: usize,
 }
 
-fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
+/// White space.
+const SPACE: u8 = 1;
+/// What a plain identifier starts with.
+const STARTS_WORD: u8 = 1 << 1;
+/// What it goes on with.
+const CONTINUES_WORD: u8 = 1 << 2;
+/// What operators consist of.
+const OPERATOR: u8 = 1 << 3;
+/// What a number goes on with.
+const NUMBER: u8 = 1 << 4;
+const DIGIT: u8 = 1 << 5;
+
+/// What each byte may be part of. A table, because every byte of every text is looked up, more than once.
+#[allow(
+    clippy::indexing_slicing,
+    reason = "worked out by the compiler, which refuses what is out of bounds"
+)]
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte: u8 = 0;
+    loop {
+        classes[byte as usize] = classes_of(byte);
+        if byte == u8::MAX {
+            break classes;
+        }
+        byte += 1;
+    }
+};
+
+const fn classes_of(byte: u8) -> u8 {
+    match byte {
+        b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => SPACE,
+        b'0'..=b'9' => DIGIT | NUMBER | CONTINUES_WORD,
+        b'a'..=b'z' | b'A'..=b'Z' | b'_' => STARTS_WORD | CONTINUES_WORD | NUMBER,
+        0x80..=0xff => STARTS_WORD | CONTINUES_WORD,
+        b'$' => CONTINUES_WORD,
+        b'.' => NUMBER,
+        b'~' | b'!' | b'@' | b'#' | b'^' | b'&' | b'|' | b'`' | b'?' | b'+' | b'-' | b'*'
+        | b'/' | b'%' | b'<' | b'>' | b'=' => OPERATOR,
+        _ => 0,
+    }
 }
 
-/// As the private test of bytes, for characters.
+fn is(byte: u8, class: u8) -> bool {
+    CLASSES
+        .get(usize::from(byte))
+        .is_some_and(|classes| classes & class != 0)
+}
+
+/// Whether a character is white space to PostgreSQL.
 pub(crate) fn is_white(character: char) -> bool {
-    u8::try_from(character).is_ok_and(is_space)
-}
-
-fn starts_word(byte: u8) -> bool {
-    byte.is_ascii_alphabetic() || byte == b'_' || byte >= 0x80
-}
-
-fn continues_word(byte: u8) -> bool {
-    starts_word(byte) || byte.is_ascii_digit() || byte == b'$'
-}
-
-fn is_operator(byte: u8) -> bool {
-    matches!(
-        byte,
-        b'~' | b'!'
-            | b'@'
-            | b'#'
-            | b'^'
-            | b'&'
-            | b'|'
-            | b'`'
-            | b'?'
-            | b'+'
-            | b'-'
-            | b'*'
-            | b'/'
-            | b'%'
-            | b'<'
-            | b'>'
-            | b'='
-    )
+    u8::try_from(character).is_ok_and(|byte| is(byte, SPACE))
 }
 
 impl Tokens<'_> {
@@ -150,7 +165,9 @@ impl Tokens<'_> {
     fn dollar(&self, from: usize) -> Option<usize> {
         let tag_end = match self.byte(from + 1)? {
             b'$' => from + 1,
-            byte if starts_word(byte) => self.run(from + 1, |b| continues_word(b) && b != b'$'),
+            byte if is(byte, STARTS_WORD) => {
+                self.run(from + 1, |b| b != b'$' && is(b, CONTINUES_WORD))
+            }
             _ => return None,
         };
         if self.byte(tag_end)? != b'$' {
@@ -166,7 +183,7 @@ impl Tokens<'_> {
     }
 
     fn operator(&self, from: usize) -> usize {
-        let end = self.run(from, is_operator);
+        let end = self.run(from, |byte| is(byte, OPERATOR));
         let run = self.text.get(from..end).unwrap_or_default();
         let comment = run
             .windows(2)
@@ -175,9 +192,7 @@ impl Tokens<'_> {
     }
 
     fn number(&self, from: usize) -> usize {
-        self.run(from, |byte| {
-            byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.'
-        })
+        self.run(from, |byte| is(byte, NUMBER))
     }
 }
 
@@ -190,7 +205,7 @@ impl Iterator for Tokens<'_> {
         let second = self.byte(start + 1);
         let mut nesting = 0;
         let (kind, end) = match first {
-            byte if is_space(byte) => (Kind::Space, self.run(start, is_space)),
+            byte if is(byte, SPACE) => (Kind::Space, self.run(start, |byte| is(byte, SPACE))),
             b'-' if second == Some(b'-') => (
                 Kind::Comment,
                 self.run(start, |byte| byte != b'\n' && byte != b'\r'),
@@ -205,8 +220,10 @@ impl Iterator for Tokens<'_> {
             b'e' | b'E' if second == Some(b'\'') => {
                 (Kind::Text, self.quoted(start + 1, b'\'', true))
             }
-            byte if starts_word(byte) => (Kind::Word, self.run(start, continues_word)),
-            byte if byte.is_ascii_digit() => (Kind::Number, self.number(start)),
+            byte if is(byte, STARTS_WORD) => {
+                (Kind::Word, self.run(start, |byte| is(byte, CONTINUES_WORD)))
+            }
+            byte if is(byte, DIGIT) => (Kind::Number, self.number(start)),
             b'.' if second.is_some_and(|byte| byte.is_ascii_digit()) => {
                 (Kind::Number, self.number(start))
             }
@@ -218,7 +235,7 @@ impl Iterator for Tokens<'_> {
                 ),
             },
             b':' if second == Some(b':') => (Kind::Operator, start + 2),
-            byte if is_operator(byte) => (Kind::Operator, self.operator(start)),
+            byte if is(byte, OPERATOR) => (Kind::Operator, self.operator(start)),
             _ => (Kind::Other, start + 1),
         };
         self.at = end.min(self.text.len());
@@ -331,6 +348,11 @@ impl Count {
         }
     }
 
+    fn chain(&mut self) {
+        *self.chain_mut() += 1;
+        self.open_chains += 1;
+    }
+
     fn pop(&mut self) {
         if let Some(level) = self.levels.pop() {
             self.open_chains = self.open_chains.saturating_sub(level.chain);
@@ -339,39 +361,46 @@ impl Count {
 
     fn token(&mut self, kind: Kind, piece: &str) {
         self.tokens += 1;
-        match piece {
-            "(" | "[" => self.levels.push(Level {
+        match (kind, piece) {
+            (Kind::Other, "(" | "[") => self.levels.push(Level {
                 case: false,
                 chain: 0,
             }),
-            ")" | "]" => {
+            (Kind::Other, ")" | "]") => {
                 // A column may be called `case`: what was not closed by END is closed here.
                 while self.levels.last().is_some_and(|level| level.case) {
                     self.pop();
                 }
                 self.pop();
             }
-            "," => {
+            (Kind::Other, ",") => {
                 let chain = std::mem::take(self.chain_mut());
                 self.open_chains = self.open_chains.saturating_sub(chain);
             }
-            _ if kind == Kind::Word && piece.eq_ignore_ascii_case("case") => {
+            (Kind::Word, word) if word.eq_ignore_ascii_case("case") => {
                 self.levels.push(Level {
                     case: true,
                     chain: 0,
                 });
             }
-            _ if kind == Kind::Word
-                && piece.eq_ignore_ascii_case("end")
-                && self.levels.last().is_some_and(|level| level.case) =>
+            (Kind::Word, word)
+                if word.eq_ignore_ascii_case("end")
+                    && self.levels.last().is_some_and(|level| level.case) =>
             {
                 self.pop();
             }
-            _ if kind == Kind::Operator || kind == Kind::Word && chains(piece) => {
-                *self.chain_mut() += 1;
-                self.open_chains += 1;
-            }
-            _ => {}
+            (Kind::Operator, _) => self.chain(),
+            (Kind::Word, word) if chains(word) => self.chain(),
+            (
+                Kind::Space
+                | Kind::Comment
+                | Kind::Text
+                | Kind::Quoted
+                | Kind::Number
+                | Kind::Word
+                | Kind::Other,
+                _,
+            ) => {}
         }
     }
 
