@@ -3,11 +3,16 @@
 
 use rowgate::policy::{
     ColumnType, GrantedColumn, GrantedTable, Grants, InlineBody, RelationName, ShadowSource,
+    TypeKind,
 };
 
 /// The columns of the attacks' own tables.
 const LEDGER: &str = "id int8,amount numeric,department text,note text,code text,day text,uid text,flag text,\
                       net text,hexa text,enc text,arr text,field text,opt text,fmt text,zone text,path text";
+
+/// `_type` is an array of it, `type/` one of another collation.
+const TYPED: &str = "id int8,department text,amount numeric,ratio float8,at timestamptz,tags _text,numbers _numeric,\
+                     other text/,same text/";
 
 /// Table, primary key, columns as `name type`.
 const TABLES: &[(&str, &str, &str)] = &[
@@ -33,6 +38,7 @@ const TABLES: &[(&str, &str, &str)] = &[
     ("ledger_in", "id", LEDGER),
     ("ledger_masked", "id", LEDGER),
     ("ledger_roles", "id", LEDGER),
+    ("ledger_typed", "id", TYPED),
     ("permissions", "", "department text,allowed_role text"),
     (
         "transactions",
@@ -82,9 +88,17 @@ fn grants(source: impl Fn(&str) -> ShadowSource) -> Grants {
 
 fn column(table: &str, text: &str) -> GrantedColumn {
     let (name, type_) = text.split_once(' ').unwrap();
+    let kind = match type_.strip_suffix('/') {
+        Some(_) => TypeKind::Other,
+        None if type_.starts_with('_') => TypeKind::Array,
+        None => TypeKind::Builtin,
+    };
     GrantedColumn {
         name: name.to_owned(),
-        type_: ColumnType::builtin(type_),
+        type_: ColumnType {
+            kind,
+            ..ColumnType::builtin(type_.trim_end_matches('/'))
+        },
         plain: (table, name) != ("customers", "email")
             && (table, name) != ("ledger_masked", "note"),
     }

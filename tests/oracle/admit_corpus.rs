@@ -28,7 +28,7 @@ use rowgate::policy::{
     ColumnType, GrantedColumn, GrantedTable, Grants, RelationName, ShadowSource, TypeKind,
 };
 use rowgate::sql::statement::{StatementKind, split};
-use rowgate::sql::{Form, Options, admit};
+use rowgate::sql::{Form, Options, VerifiedQuery, admit};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -50,7 +50,7 @@ async fn main() {
         panic!("usage: admit_corpus CORPUS SERVER");
     };
     let mut all = BTreeMap::new();
-    let (mut accepted, mut open, mut refused) = (0, 0, Vec::new());
+    let (mut accepted, mut open, mut apart, mut refused) = (0, 0, Vec::new(), Vec::new());
     for line in std::fs::read_to_string(Path::new(corpus).join("queries.jsonl"))
         .unwrap()
         .lines()
@@ -62,9 +62,13 @@ async fn main() {
         }
         let sql = query["sql"].as_str().unwrap();
         match judge(sql, &all[&database]) {
-            Ok(form) => {
+            Ok(verified) => {
                 accepted += 1;
-                open += usize::from(form == Form::Open);
+                open += usize::from(verified.iter().any(|query| query.form() == Form::Open));
+                let apart_from = |query: &VerifiedQuery| query.form_reason().contains("apart");
+                if verified.iter().any(apart_from) {
+                    apart.push((query["id"].to_string(), sql.to_owned()));
+                }
             }
             Err(why) => refused.push((why, query["id"].to_string(), sql.to_owned())),
         }
@@ -76,32 +80,37 @@ async fn main() {
             sql.split_whitespace().collect::<Vec<_>>().join(" ")
         );
     }
+    for (id, sql) in &apart {
+        println!(
+            "computed apart\t{id}\t{}",
+            sql.split_whitespace().collect::<Vec<_>>().join(" ")
+        );
+    }
     let total = accepted + refused.len();
     println!(
-        "accepted {accepted} of {total}, {open} of them open; refused {}",
+        "accepted {accepted} of {total}, {open} of them open, {} sealed and computed apart; refused {}",
+        apart.len(),
         refused.len()
     );
 }
 
-fn judge(sql: &str, grants: &Grants) -> Result<Form, String> {
+fn judge(sql: &str, grants: &Grants) -> Result<Vec<VerifiedQuery>, String> {
     let options = Options {
         limits: Limits::default(),
         open_allowed: true,
         parameter_types: Vec::new(),
     };
     let told = |r: rowgate::error::Refusal| format!("{}: {}", r.reason.slug(), r.message);
-    let mut form = Form::Open;
+    let mut verified = Vec::new();
     for statement in split(sql, &options.limits).map_err(told)? {
         match statement.kind {
             StatementKind::Query => {
-                form = admit(&statement.text, grants, &options)
-                    .map_err(told)?
-                    .form();
+                verified.push(admit(&statement.text, grants, &options).map_err(told)?);
             }
             other => return Err(format!("not a query: {other:?}")),
         }
     }
-    Ok(form)
+    Ok(verified)
 }
 
 async fn grants(corpus: &str, server: &str, database: &str) -> Grants {

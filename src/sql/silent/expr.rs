@@ -194,6 +194,21 @@ impl Prover<'_> {
         }
     }
 
+    /// A comparison with several values; whether PostgreSQL turns them into one type first.
+    fn compare_all(&mut self, left: &Value, nodes: &[Node], into_one: bool) -> Result<(), Why> {
+        let mut known = Family::Unknown;
+        for node in nodes {
+            let right = self.counted(node)?;
+            if !comparable(left, &right) {
+                return Err("a comparison that is not known to be silent".into());
+            }
+            if into_one {
+                known = meet(known, right.family)?;
+            }
+        }
+        Ok(())
+    }
+
     fn operation(&mut self, operation: &AExpr) -> Result<Value, Why> {
         let name = match operation.name.as_slice() {
             [only] => string(only).unwrap_or_default(),
@@ -241,9 +256,7 @@ impl Prover<'_> {
                 let Some(NodeEnum::List(list)) = inner(right) else {
                     return Err(NOT_SILENT.into());
                 };
-                list.items
-                    .iter()
-                    .try_for_each(|item| self.compare(&left, item))?;
+                self.compare_all(&left, &list.items, kind == AExprKind::AexprIn)?;
                 Ok(Value::of(Family::Boolean))
             }
             AExprKind::AexprLike | AExprKind::AexprIlike => {
@@ -266,10 +279,7 @@ impl Prover<'_> {
 
     fn compare_elements(&mut self, left: &Value, right: &Node) -> Result<(), Why> {
         if let Some(NodeEnum::AArrayExpr(array)) = inner(right) {
-            return array
-                .elements
-                .iter()
-                .try_for_each(|element| self.compare(left, element));
+            return self.compare_all(left, &array.elements, true);
         }
         let undeclared = match inner(right) {
             Some(NodeEnum::ParamRef(parameter)) => self.parameter(parameter)? == Family::Unknown,

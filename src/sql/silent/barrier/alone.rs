@@ -4,10 +4,12 @@
 use super::super::above::name_of;
 use super::super::level::{inner, string};
 use super::super::literal::{
-    arithmetic, current_time, integer_node, literal_text, short_interval, type_family,
+    arithmetic, current_time, integer_node, literal_text, short_interval, signed_literal,
+    type_family,
 };
 use super::super::types::{self, Family};
-use super::{Barrier, COMPARISONS};
+use super::Barrier;
+use super::condition::is_literal;
 use pg_query::NodeEnum;
 use pg_query::protobuf::{AExpr, AExprKind, FuncCall, Node, ParamRef, TypeCast, a_const::Val};
 
@@ -22,30 +24,23 @@ const OF_TEXTS: [&str; 7] = [
     "upper",
 ];
 
-/// Immutable functions: over literals alone they are folded while the query is planned.
-const FOLDED: [&str; 11] = [
-    "abs",
-    "ceil",
-    "ceiling",
-    "date",
-    "floor",
-    "make_date",
-    "make_interval",
-    "make_timestamp",
-    "power",
-    "round",
-    "trunc",
-];
+/// Arrays of integers, texts, uuids.
+const ARRAYS: [u32; 6] = [1005, 1007, 1016, 1009, 1015, 2951];
 
-/// Most steps from "now" in [`Barrier::clock`]: each goes at most a thousand years.
-const CLOCK_STEPS_MAX: usize = 8;
+/// Most steps from "now" in [`Barrier::clock`]: each goes at most a thousand years, and timestamps begin 4713 BC.
+const CLOCK_STEPS_MAX: usize = 4;
 
 impl Barrier<'_> {
     /// A parameter of undeclared type stands in one place only: it would take its type there, and be converted elsewhere.
     pub(super) fn once(&self, parameter: &ParamRef) -> bool {
         let mut places = self.parameters.borrow_mut();
         let place = *places.entry(parameter.number).or_insert(parameter.location);
-        self.declared(parameter) != 0 || place == parameter.location
+        !self.undeclared(parameter) || place == parameter.location
+    }
+
+    /// Whether it takes its type from where it stands.
+    pub(super) fn undeclared(&self, parameter: &ParamRef) -> bool {
+        types::parameter(self.declared(parameter)) == Family::Unknown
     }
 
     /// What cannot fail without a row to read: literals and what is folded of them, parameters that need no conversion,
@@ -54,77 +49,47 @@ impl Barrier<'_> {
         match inner(node) {
             Some(NodeEnum::AConst(_)) => true,
             Some(NodeEnum::ParamRef(parameter)) => self.plain_parameter(parameter),
+            Some(NodeEnum::AArrayExpr(array)) => array.elements.iter().all(is_literal),
             Some(NodeEnum::TypeCast(cast)) => self.literal_cast(cast) || self.clock(node, 0),
-            Some(NodeEnum::AArrayExpr(array)) => array
-                .elements
-                .iter()
-                .all(|element| matches!(inner(element), Some(NodeEnum::AConst(_)))),
             Some(NodeEnum::AExpr(operation)) => {
-                self.literal_operation(operation) || folded_time(node) || self.clock(node, 0)
+                folded(operation) || self.text(node) || folded_time(node) || self.clock(node, 0)
             }
             Some(NodeEnum::SqlvalueFunction(_)) => self.clock(node, 0),
-            Some(NodeEnum::FuncCall(call)) => self.literal_call(call) || self.clock(node, 0),
+            Some(NodeEnum::FuncCall(call)) => self.call_of_text(call) || self.clock(node, 0),
             Some(_) | None => false,
-        }
-    }
-
-    pub(super) fn literal_operation(&self, operation: &AExpr) -> bool {
-        let (Some(left), Some(right)) = (operation.lexpr.as_deref(), operation.rexpr.as_deref())
-        else {
-            let operand = operation.rexpr.as_deref().and_then(inner);
-            return matches!(operand, Some(NodeEnum::AConst(_)));
-        };
-        let literal = |node: &Node| matches!(inner(node), Some(NodeEnum::AConst(_)));
-        let name = operation.name.last().and_then(string).unwrap_or_default();
-        if operation.kind != AExprKind::AexprOp as i32 || operation.name.len() != 1 {
-            return false;
-        }
-        let sent = |node: &Node| {
-            literal(node)
-                || matches!(inner(node), Some(NodeEnum::ParamRef(p)) if self.plain_parameter(p))
-        };
-        match name {
-            "||" => {
-                self.pieces(left)
-                    && self.pieces(right)
-                    && (literal_text(left).is_some() || literal_text(right).is_some())
-            }
-            _ if COMPARISONS.contains(&name) => {
-                sent(left) && sent(right) && (literal(left) || literal(right))
-            }
-            _other => arithmetic(name, left, right).is_some_and(|value| value.constant),
         }
     }
 
     /// `'%' || $1 || '%'`.
-    pub(super) fn pieces(&self, node: &Node) -> bool {
+    fn text(&self, node: &Node) -> bool {
         match inner(node) {
             Some(NodeEnum::AConst(_)) => literal_text(node).is_some(),
-            Some(NodeEnum::ParamRef(parameter)) => self.plain_parameter(parameter),
+            // Not an array, which would be joined to another.
+            Some(NodeEnum::ParamRef(parameter)) => {
+                self.plain_parameter(parameter) && !ARRAYS.contains(&self.declared(parameter))
+            }
             Some(NodeEnum::AExpr(operation)) => {
-                operation.name.last().and_then(string) == Some("||")
-                    && self.literal_operation(operation)
+                let pieces = operation.lexpr.as_deref().zip(operation.rexpr.as_deref());
+                matches!(operation.name.as_slice(), [name] if string(name) == Some("||"))
+                    && operation.kind == AExprKind::AexprOp as i32
+                    && pieces.is_some_and(|(left, right)| {
+                        let literal = is_literal(left) || is_literal(right);
+                        literal && self.text(left) && self.text(right)
+                    })
             }
             Some(_) | None => false,
         }
     }
 
-    pub(super) fn literal_call(&self, call: &FuncCall) -> bool {
-        let Some(name) = name_of(&call.funcname) else {
-            return false;
-        };
-        let of_texts =
-            OF_TEXTS.contains(&name) && matches!(call.args.as_slice(), [arg] if self.pieces(arg));
-        let folded = FOLDED.contains(&name)
-            && call
-                .args
-                .iter()
-                .all(|arg| matches!(inner(arg), Some(NodeEnum::AConst(_))));
-        (of_texts || folded) && call.over.is_none() && !call.func_variadic
+    /// `lower($1)`.
+    fn call_of_text(&self, call: &FuncCall) -> bool {
+        let listed = name_of(&call.funcname).is_some_and(|name| OF_TEXTS.contains(&name));
+        let plain = call.over.is_none() && !call.func_variadic;
+        listed && plain && matches!(call.args.as_slice(), [arg] if self.text(arg))
     }
 
     /// A literal's type, read while the query is parsed; or the type of a parameter that has no other.
-    pub(super) fn literal_cast(&self, cast: &TypeCast) -> bool {
+    fn literal_cast(&self, cast: &TypeCast) -> bool {
         match cast.arg.as_deref().and_then(inner) {
             Some(NodeEnum::AConst(constant)) => {
                 // A text is read as its type while the query is parsed; a number is cast by an immutable function.
@@ -140,13 +105,13 @@ impl Barrier<'_> {
                     .type_name
                     .as_ref()
                     .is_some_and(|name| name.typmods.is_empty());
-                plain && self.declared(parameter) == 0 && self.once(parameter)
+                plain && self.undeclared(parameter) && self.once(parameter)
             }
             Some(_) | None => false,
         }
     }
 
-    pub(super) fn declared(&self, parameter: &ParamRef) -> u32 {
+    fn declared(&self, parameter: &ParamRef) -> u32 {
         let index = usize::try_from(parameter.number).ok();
         let index = index.and_then(|number| number.checked_sub(1));
         index
@@ -157,8 +122,6 @@ impl Barrier<'_> {
 
     /// Bound before anything runs, and of a type that is turned into no other in a way that fails.
     pub(super) fn plain_parameter(&self, parameter: &ParamRef) -> bool {
-        // Arrays of integers, texts, uuids.
-        const ARRAYS: [u32; 6] = [1005, 1007, 1016, 1009, 1015, 2951];
         let oid = self.declared(parameter);
         let plain = matches!(
             types::parameter(oid),
@@ -168,7 +131,7 @@ impl Barrier<'_> {
     }
 
     /// "Now", and what is some steps away from it: it does not come near the ends of the range.
-    pub(super) fn clock(&self, node: &Node, steps: usize) -> bool {
+    fn clock(&self, node: &Node, steps: usize) -> bool {
         if steps > CLOCK_STEPS_MAX {
             return false;
         }
@@ -200,6 +163,18 @@ impl Barrier<'_> {
             }),
             Some(_) | None => false,
         }
+    }
+}
+
+/// A signed number, or arithmetic with number literals: folded.
+fn folded(operation: &AExpr) -> bool {
+    let name = operation.name.last().and_then(string).unwrap_or_default();
+    match (operation.lexpr.as_deref(), operation.rexpr.as_deref()) {
+        (None, right) => signed_literal(name, right).is_ok(),
+        (Some(left), Some(right)) => {
+            arithmetic(name, left, right).is_some_and(|value| value.constant)
+        }
+        (Some(_), None) => false,
     }
 }
 

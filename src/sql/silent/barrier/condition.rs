@@ -1,16 +1,12 @@
-//! Expressions that conditions are made of: each operation holds on to a column, or cannot fail by itself.
+//! Expressions that conditions are made of: silent, by itself, or held by columns.
 
-use super::super::above::{is_aggregate, name_of, one_row};
+use super::super::above::{is_aggregate, name_of};
 use super::super::level::{inner, string};
 use super::super::parts::children;
-use super::super::types::{Value, comparable};
-use super::super::{Mode, Prover};
-use super::{Barrier, COMPARISONS, Enough, Entry, PROVER_STEPS};
+use super::super::{Prover, Why};
+use super::{Barrier, Enough, Entry, Kept, PROVER_STEPS, named};
 use pg_query::NodeEnum;
-use pg_query::protobuf::{
-    AExpr, AExprKind, CaseExpr, FuncCall, Node, SelectStmt, SubLink, SubLinkType,
-};
-use std::collections::HashMap;
+use pg_query::protobuf::{AExpr, AExprKind, CaseExpr, FuncCall, Node, SubLink, SubLinkType};
 
 impl Barrier<'_> {
     /// Only the queries in an expression: it is computed where no condition is taken from.
@@ -29,185 +25,230 @@ impl Barrier<'_> {
         if let NodeEnum::ParamRef(parameter) = node {
             self.once(parameter).then_some(())?;
         }
-        self.asks_each(children(node)?)
+        let mut parts = children(node)?.into_iter();
+        parts.try_for_each(|part| self.asks(part))
     }
 
     pub(super) fn asks_all(&mut self, nodes: &[Node]) -> Enough {
         nodes.iter().try_for_each(|node| self.asks(node))
     }
 
-    pub(super) fn asks_each(&mut self, nodes: Vec<&Node>) -> Enough {
-        nodes.into_iter().try_for_each(|node| self.asks(node))
-    }
-
-    /// An expression of a condition.
-    pub(super) fn expr(&mut self, node: &Node) -> Enough {
+    /// A condition, or a value that one may be made of.
+    pub(super) fn condition(&mut self, node: &Node) -> Enough {
         self.step(1)?;
-        if self.anchored_column(node) || self.by_itself(node) {
-            return Some(());
-        }
-        match inner(node)? {
-            NodeEnum::BoolExpr(_) | NodeEnum::CaseWhen(_) | NodeEnum::CoalesceExpr(_) => {
-                self.parts(node)
-            }
-            NodeEnum::List(list) => list.items.iter().try_for_each(|item| self.expr(item)),
-            NodeEnum::NullTest(test) => self.tested(test.arg.as_deref()?),
-            NodeEnum::BooleanTest(test) => self.tested(test.arg.as_deref()?),
-            NodeEnum::CaseExpr(case) => self.case(case),
-            NodeEnum::AExpr(operation) => self.operation(operation),
-            NodeEnum::FuncCall(call) => self.call(node, call),
-            NodeEnum::TypeCast(cast) => {
-                let arg = cast.arg.as_deref()?;
-                self.anchored(arg).then_some(())?;
-                self.expr(arg)
-            }
-            NodeEnum::SubLink(link) => {
-                // A row of values would have to be turned into the type beside it.
-                let boolean = self.sublink(link)?;
-                boolean.then_some(())
-            }
-            _other => None,
-        }
+        let holds = self.by_itself(node)
+            || self.prove(|prover| prover.counted(node)).is_some()
+            || self.held(node).is_some();
+        holds.then_some(())
     }
 
-    pub(super) fn parts(&mut self, node: &Node) -> Enough {
-        let parts = children(inner(node)?)?;
-        parts.into_iter().try_for_each(|part| self.expr(part))
-    }
-
-    /// What is looked at for being null or true: any column, any value.
-    pub(super) fn tested(&mut self, node: &Node) -> Enough {
-        match inner(node)? {
-            NodeEnum::ColumnRef(_) => Some(()),
-            NodeEnum::SubLink(link) => self.sublink(link).map(drop),
-            _other => self.expr(node),
-        }
-    }
-
-    pub(super) fn case(&mut self, case: &CaseExpr) -> Enough {
-        if let Some(arg) = case.arg.as_deref() {
-            self.anchored(arg).then_some(())?;
-            self.expr(arg)?;
-        }
-        let default = case.defresult.as_deref();
-        case.args
-            .iter()
-            .chain(default)
-            .try_for_each(|node| self.expr(node))
-    }
-
-    pub(super) fn operation(&mut self, operation: &AExpr) -> Enough {
-        let right = operation.rexpr.as_deref()?;
-        let Some(left) = operation.lexpr.as_deref() else {
-            self.anchored(right).then_some(())?;
-            return self.expr(right);
-        };
-        let kind = AExprKind::try_from(operation.kind).ok()?;
-        let name = operation.name.last().and_then(string)?;
-        if kind == AExprKind::AexprOp && COMPARISONS.contains(&name) && self.compared(left, right) {
-            return Some(());
-        }
-        let anchored = [self.anchored(left), self.anchored(right)];
-        // Collations that contradict each other are found by comparisons, which are leakproof, when they are called.
-        let opaque = COMPARISONS.contains(&name)
-            && anchored == [true, true]
-            && (self.opaque(left) || self.opaque(right));
-        (anchored != [false, false] && !opaque).then_some(())?;
-        self.expr(left)?;
-        self.expr(right)
-    }
-
-    /// A comparison of an anchored column with a value of a family that needs no conversion that fails: a column of an outer
-    /// query, or a subquery of one row.
-    pub(super) fn compared(&mut self, left: &Node, right: &Node) -> bool {
-        let mut fits = |column: &Node, value: &Node| {
-            self.anchored_column(column)
-                && match inner(value) {
-                    Some(NodeEnum::ColumnRef(_)) => true,
-                    Some(NodeEnum::SubLink(link)) => self.sublink(link).is_some(),
-                    Some(_) | None => false,
-                }
-                && comparable(
-                    &Value::of(self.family(column)),
-                    &Value::of(self.family(value)),
-                )
-        };
-        fits(left, right) || fits(right, left)
-    }
-
-    pub(super) fn call(&mut self, node: &Node, call: &FuncCall) -> Enough {
-        name_of(&call.funcname)?;
-        if call.over.is_some() || is_aggregate(call) {
-            // Above an aggregate of this level nothing of it is taken into a view; what it adds up may fail as it likes.
-            self.anchored(node).then_some(())?;
-            return self.asks_each(children(inner(node)?)?);
-        }
-        call.args
-            .iter()
-            .any(|arg| self.anchored(arg))
-            .then_some(())?;
-        call.args.iter().try_for_each(|arg| self.expr(arg))
-    }
-
-    /// A subquery inside an expression: it cannot fail, and whether it is a boolean. `IN`, `ANY` and `ALL` keep the
-    /// condition out of a view, but may become joins.
-    pub(super) fn sublink(&mut self, link: &SubLink) -> Enough<bool> {
-        let Some(NodeEnum::SelectStmt(query)) = link.subselect.as_deref().and_then(inner) else {
-            return None;
-        };
-        match SubLinkType::try_from(link.sub_link_type).ok()? {
-            SubLinkType::AnySublink | SubLinkType::AllSublink => {
-                let test = link.testexpr.as_deref()?;
-                self.anchored(test).then_some(())?;
-                self.expr(test)?;
-                let output = self.select(query, false, 0)?;
-                output
-                    .anchored
-                    .iter()
-                    .all(|anchored| *anchored)
-                    .then_some(true)
-            }
-            SubLinkType::ExistsSublink => {
-                self.silent(query)?;
-                Some(true)
-            }
-            SubLinkType::ExprSublink => {
-                one_row(query).then_some(())?;
-                self.silent(query)?;
-                Some(false)
-            }
-            SubLinkType::RowcompareSublink
-            | SubLinkType::MultiexprSublink
-            | SubLinkType::ArraySublink
-            | SubLinkType::CteSublink
-            | SubLinkType::Undefined => None,
-        }
-    }
-
-    pub(super) fn prover(&self) -> Prover<'_> {
+    /// What the open form's proof says, over the shadows themselves.
+    pub(super) fn prove<T>(
+        &self,
+        ask: impl FnOnce(&mut Prover<'_>) -> Result<T, Why>,
+    ) -> Enough<T> {
+        self.step(PROVER_STEPS)?;
         let items = |entries: &Vec<Entry>| entries.iter().map(|entry| entry.item.clone()).collect();
-        Prover {
-            ctes: self
-                .ctes
-                .iter()
+        let ctes = self.ctes.iter();
+        let mut prover = Prover {
+            ctes: ctes
                 .map(|(name, entry)| (name.clone(), entry.item.clone()))
                 .collect(),
             frames: self.frames.iter().map(items).collect(),
             parameter_types: self.parameter_types,
             vectors: self.grants.vectors(),
             server_version: self.grants.server_version(),
-            parameters: HashMap::new(),
+            parameters: self.parameters.take(),
             uncertain: false,
+        };
+        let proved = ask(&mut prover);
+        self.parameters
+            .replace(std::mem::take(&mut prover.parameters));
+        proved.ok()
+    }
+
+    /// What a column of this level may turn into; `No` for anything else.
+    pub(super) fn kept(&self, node: &Node) -> Kept {
+        let Some(NodeEnum::ColumnRef(column)) = inner(node) else {
+            return Kept::No;
+        };
+        let entries = self.frames.last().map(Vec::as_slice).unwrap_or_default();
+        let names: Vec<_> = column.fields.iter().map(string).collect();
+        match names.as_slice() {
+            [Some(name)] => named(entries, name),
+            [Some(alias), Some(name)] => {
+                let mut found = entries.iter().filter(|entry| entry.item.alias == *alias);
+                found.next().map_or(Kept::No, |entry| entry.kept(name))
+            }
+            _other => Kept::No,
         }
     }
 
-    /// A query that cannot fail, whatever rows there are: proved as for the open form, over the shadows themselves.
-    pub(super) fn silent(&self, query: &SelectStmt) -> Enough {
-        self.step(PROVER_STEPS)?;
-        let mut prover = self.prover();
-        prover.parameters = self.parameters.take();
-        let proved = prover.select(query, Mode::Inner, 0);
-        self.parameters.replace(prover.parameters);
-        proved.ok().map(drop)
+    /// Each call in it has a column of this level below it. Whether the whole has one, too, however PostgreSQL simplifies
+    /// it: a strict function of NULL is NULL, and CASE, COALESCE, AND and OR lose what cannot be reached.
+    pub(super) fn held(&mut self, node: &Node) -> Enough<bool> {
+        self.step(1)?;
+        match inner(node)? {
+            NodeEnum::ColumnRef(_) => (self.kept(node) == Kept::Yes).then_some(true),
+            NodeEnum::BoolExpr(and_or_not) => {
+                let mut parts = and_or_not.args.iter();
+                parts.try_for_each(|part| self.condition(part))?;
+                Some(false)
+            }
+            NodeEnum::NullTest(test) => self.tested(test.arg.as_deref()?),
+            NodeEnum::BooleanTest(test) => self.tested(test.arg.as_deref()?),
+            NodeEnum::CaseExpr(case) => self.case(case),
+            NodeEnum::CoalesceExpr(coalesce) => {
+                let (first, rest) = coalesce.args.split_first()?;
+                let kept = self.alternative(first)?;
+                for arg in rest {
+                    self.alternative(arg)?;
+                }
+                Some(kept)
+            }
+            NodeEnum::AExpr(operation) => self.operation(operation),
+            NodeEnum::FuncCall(call) => self.call(node, call),
+            NodeEnum::TypeCast(cast) => {
+                // The elements of an array are converted without a word of the column they stand in.
+                let array = !cast.type_name.as_ref()?.array_bounds.is_empty();
+                (!array).then_some(())?;
+                self.operands([cast.arg.as_deref()?])
+            }
+            NodeEnum::SubLink(link) => self.among(link),
+            _other => None,
+        }
     }
+
+    /// The operands of one call: one at least is held, and the others are, too, or stand by themselves.
+    fn operands<'n>(&mut self, operands: impl IntoIterator<Item = &'n Node>) -> Enough<bool> {
+        let (mut held, mut kept) = (false, true);
+        for operand in operands {
+            match inner(operand)? {
+                NodeEnum::AConst(_) => kept &= is_value(operand),
+                _other if self.by_itself(operand) => kept = false,
+                _other => held |= self.held(operand).filter(|held| *held)?,
+            }
+        }
+        held.then_some(kept)
+    }
+
+    /// What is looked at for being null or true: any column, any value.
+    fn tested(&mut self, node: &Node) -> Enough<bool> {
+        if !matches!(inner(node)?, NodeEnum::ColumnRef(_)) {
+            self.condition(node)?;
+        }
+        Some(false)
+    }
+
+    fn case(&mut self, case: &CaseExpr) -> Enough<bool> {
+        // The operand is compared where it is no column any more.
+        case.arg.is_none().then_some(())?;
+        let mut kept = case.defresult.is_some();
+        for node in &case.args {
+            let NodeEnum::CaseWhen(when) = inner(node)? else {
+                return None;
+            };
+            self.condition(when.expr.as_deref()?)?;
+            kept &= self.alternative(when.result.as_deref()?)?;
+        }
+        if let Some(default) = case.defresult.as_deref() {
+            kept &= self.alternative(default)?;
+        }
+        Some(kept)
+    }
+
+    /// One of several values, which are turned into one type: a literal is while the query is planned. Whether it is held.
+    fn alternative(&mut self, node: &Node) -> Enough<bool> {
+        match inner(node)? {
+            NodeEnum::AConst(_) => Some(false),
+            NodeEnum::ParamRef(parameter) => self.plain_parameter(parameter).then_some(false),
+            _other => self.held(node).filter(|held| *held),
+        }
+    }
+
+    fn operation(&mut self, operation: &AExpr) -> Enough<bool> {
+        let right = operation.rexpr.as_deref()?;
+        let Some(left) = operation.lexpr.as_deref() else {
+            return self.operands([right]);
+        };
+        let name = operation.name.last().and_then(string)?;
+        let kind = AExprKind::try_from(operation.kind).ok()?;
+        if name != "^@" && (self.gives_type(left, right) || self.gives_type(right, left)) {
+            let constant = [left, right].into_iter().any(is_value);
+            return Some(constant && kind == AExprKind::AexprOp);
+        }
+        match (kind, inner(right)) {
+            (AExprKind::AexprOp | AExprKind::AexprNullif, _) => self.operands([left, right]),
+            (
+                AExprKind::AexprDistinct
+                | AExprKind::AexprNotDistinct
+                | AExprKind::AexprOpAny
+                | AExprKind::AexprOpAll
+                | AExprKind::AexprLike
+                | AExprKind::AexprIlike
+                | AExprKind::AexprSimilar,
+                _,
+            ) => self.operands([left, right]).map(|_| false),
+            // Several operations, each with one of the list; values in IN are turned into one type before.
+            (kind, Some(NodeEnum::List(list))) => {
+                for item in &list.items {
+                    if kind == AExprKind::AexprIn {
+                        self.alternative(item)?;
+                    }
+                    self.operands([left, item])?;
+                }
+                Some(false)
+            }
+            _other => None,
+        }
+    }
+
+    /// Whether one is an odd column, and the other a literal, which takes its type.
+    fn gives_type(&self, column: &Node, literal: &Node) -> bool {
+        self.kept(column) == Kept::Odd
+            && match inner(literal) {
+                Some(NodeEnum::AConst(_)) => true,
+                Some(NodeEnum::ParamRef(parameter)) => {
+                    self.undeclared(parameter) && self.once(parameter)
+                }
+                Some(NodeEnum::List(list)) => list.items.iter().all(is_literal),
+                Some(NodeEnum::AArrayExpr(array)) => array.elements.iter().all(is_literal),
+                Some(_) | None => false,
+            }
+    }
+
+    fn call(&mut self, node: &Node, call: &FuncCall) -> Enough<bool> {
+        name_of(&call.funcname)?;
+        if call.over.is_some() || is_aggregate(call) {
+            // Above an aggregate of this level nothing of it is taken into a view; what it adds up may fail as it likes.
+            self.prove(|prover| prover.own_aggregate(call))?;
+            let mut parts = children(inner(node)?)?.into_iter();
+            parts.try_for_each(|part| self.asks(part))?;
+            return Some(true);
+        }
+        let kept = self.operands(&call.args)?;
+        Some(kept && !call.func_variadic)
+    }
+
+    /// `IN`, `ANY` and `ALL` keep the condition out of a view, but may become joins.
+    fn among(&mut self, link: &SubLink) -> Enough<bool> {
+        let kind = SubLinkType::try_from(link.sub_link_type).ok()?;
+        matches!(kind, SubLinkType::AnySublink | SubLinkType::AllSublink).then_some(())?;
+        let NodeEnum::SelectStmt(query) = inner(link.subselect.as_deref()?)? else {
+            return None;
+        };
+        self.operands([link.testexpr.as_deref()?])?;
+        let output = self.select(query, false, 0)?;
+        let held = output.kept.iter().all(|kept| *kept == Kept::Yes);
+        held.then_some(false)
+    }
+}
+
+pub(super) fn is_literal(node: &Node) -> bool {
+    matches!(inner(node), Some(NodeEnum::AConst(_)))
+}
+
+/// Whether it is a literal other than NULL.
+fn is_value(node: &Node) -> bool {
+    matches!(inner(node), Some(NodeEnum::AConst(constant)) if !constant.isnull)
 }

@@ -1,23 +1,35 @@
 //! Whether PostgreSQL's own barrier is enough for a query that is not silent, or its shadows have to be computed apart.
 //!
-//! PostgreSQL takes a condition into a `security_barrier` view unless a function that is not leakproof gets a column
-//! in it (`qual_is_pushdown_safe`, `contain_leaked_vars`). A function that gets none may go in, and may fail there:
+//! **PostgreSQL's rule.** A condition goes into a `security_barrier` view, where it may run before the filter, unless a
+//! function in it that is not leakproof has a column below it (`qual_is_pushdown_safe` in allpaths.c, `contain_leaked_vars`
+//! in clauses.c). So what has no column goes in, and fails there, for each hidden row with a note behind M:
 //!
 //! ```sql
 //! SELECT count(*) FROM invoices WHERE note < 'M' OR 1 / (SELECT 0) = 1
 //! ```
 //!
-//! divides for each hidden row with a note behind M, and so tells of it. The divisor is a parameter while the query
-//! runs, as are `$1` in a kept plan, a column of an outer query, and the word `now()`; a literal is folded while the
-//! query is planned, and fails for everybody alike.
+//! The divisor is a parameter while the query runs, as are `$1` in a kept plan and a column of a query around; `now()` is not
+//! folded either. A literal is folded while the query is planned, and fails for everybody alike.
 //!
-//! So each operation in a condition, and in whatever output a condition may be made of, has to hold on to a column of
-//! its own level ([`Barrier::anchored`]: one that no simplification takes away), beside which only stands what cannot
-//! fail by itself. Anything else, and whatever is not known here, makes the shadows `AS MATERIALIZED`, which no
-//! condition is taken into.
+//! **Theorem.** If each condition, and each value that one may be made of, is one of these, then no condition that goes in can fail:
+//!
+//! 1. *Silent* ([`super::Prover`]): no row's data makes it fail.
+//! 2. *By itself* ([`Barrier::by_itself`]): read or folded while the query is planned, or unable to fail, as "now" is.
+//! 3. *Held* ([`Barrier::held`]): AND, OR, CASE and the like, and calls, operators and casts that have a column of their own level below
+//!    them, which no simplification takes away, beside which only stands what is held or by itself. Such a call
+//!    keeps the condition out of every view; or it is leakproof, and cannot fail.
+//!
+//! The planner takes conditions apart, moves them, and puts expressions in the place of columns; each call still has its column.
+//! Where a column is an output, [`Kept`] says what it may turn into. What PostgreSQL's rule is blind for is not held:
+//!
+//! - leakproof comparisons that fail all the same, where collations contradict each other or are no good for `^@`;
+//! - conversions it takes for harmless: of an array, element by element; of the operand of CASE; of values without a column to
+//!   the type of others (CASE, IN, USING). So arrays, and columns of a type that is not an ordinary one, are
+//!   [`Kept::Odd`]: only looked at for being null, or beside a literal, which takes their type.
+//!
+//! Whatever is not known here is in doubt: it makes the shadows `AS MATERIALIZED`, which no condition is taken into.
 
 mod alone;
-mod anchor;
 mod condition;
 #[cfg(test)]
 mod tests;
@@ -26,21 +38,42 @@ use super::from::rename;
 use super::level::{inner, string};
 use super::parts::output_name;
 use super::types::Family;
-use super::{Item, ShadowedTable};
-use crate::policy::Grants;
+use super::{Item, Mode, ShadowedTable};
+use crate::policy::{ColumnType, Grants, TypeKind};
 use pg_query::NodeEnum;
 use pg_query::protobuf::{JoinExpr, Node, ResTarget, SelectStmt, SetOperation};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
-/// Operators that compare.
-const COMPARISONS: [&str; 6] = ["=", "<>", "<", "<=", ">", ">="];
+/// What a column may turn into when a condition is taken into the query it is an output of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    /// Anything: a value, a subquery, a column of a query around.
+    No,
+    /// A column of a shadow, of a type that is not ordinary: an array, a domain, another collation.
+    Odd,
+    /// A column of an ordinary type, or what is held by one.
+    Yes,
+}
 
-/// A FROM item, and which of its columns are certainly columns of a shadow when a condition is pushed.
+impl Kept {
+    fn of(type_: &ColumnType) -> Self {
+        let known = matches!(type_.kind, TypeKind::Builtin | TypeKind::Enum);
+        // PostgreSQL makes an oid of any number without being told to.
+        let number = type_.name == "oid" || type_.name.starts_with("reg");
+        if known && !number {
+            Self::Yes
+        } else {
+            Self::Odd
+        }
+    }
+}
+
+/// A FROM item, and what its columns may turn into.
 #[derive(Clone)]
 struct Entry {
     item: Item,
-    anchored: Vec<bool>,
+    kept: Vec<Kept>,
 }
 
 /// `Some` if the barrier is enough for it; `None` in any doubt.
@@ -73,8 +106,9 @@ pub(in crate::sql) fn is_enough(
 ) -> bool {
     let shadow = |(name, table): &ShadowedTable<'_>| {
         let item = Item::shadow(name, table, grants.vectors());
-        let anchored = vec![true; item.columns.len()];
-        ((*name).to_owned(), Entry { item, anchored })
+        let columns = table.columns.iter();
+        let kept = columns.map(|column| Kept::of(&column.type_)).collect();
+        ((*name).to_owned(), Entry { item, kept })
     };
     let mut barrier = Barrier {
         ctes: tables.iter().map(shadow).collect(),
@@ -96,24 +130,27 @@ pub(in crate::sql) fn is_enough(
 }
 
 impl Entry {
-    /// Something whose columns are not known.
+    /// Something whose columns are not known, and that may fail when it runs.
     fn unknown() -> Self {
         let item = Item {
             complete: false,
+            fallible: true,
             ..Item::empty()
         };
         Self {
             item,
-            anchored: Vec::new(),
+            kept: Vec::new(),
         }
     }
 
-    /// The column of this name, if there is exactly one.
-    fn column(&self, name: &str) -> Option<(&Family, bool)> {
-        let mut found = self.item.columns.iter().zip(&self.anchored);
-        let ((_, family), anchored) = found.find(|((known, _), _)| known == name)?;
-        let again = found.any(|((known, _), _)| known == name);
-        (!again && self.item.complete).then_some((family, *anchored))
+    /// What the column of this name may turn into.
+    fn kept(&self, name: &str) -> Kept {
+        let columns = self.item.columns.iter().zip(&self.kept);
+        let mut named = columns.filter(|((known, _), _)| known == name);
+        match (named.next(), named.next()) {
+            (Some((_, kept)), None) if self.item.complete => *kept,
+            (_none, _or_several) => Kept::No,
+        }
     }
 }
 
@@ -142,6 +179,9 @@ impl Barrier<'_> {
                     return None;
                 };
                 let mut output = self.select(query, false, 0)?;
+                // A condition that asks it for the first time makes it fail.
+                let proved = self.prove(|prover| prover.select(query, Mode::Derived, 0));
+                output.item.fallible = proved.is_none_or(|proved| proved.fallible);
                 if with.recursive {
                     output = Entry::unknown();
                 }
@@ -164,12 +204,13 @@ impl Barrier<'_> {
         let mut left = self.select(select.larg.as_deref()?, false, 0)?;
         let right = self.select(select.rarg.as_deref()?, false, 0)?;
         for (index, (_, family)) in left.item.columns.iter_mut().enumerate() {
-            let same = right.item.columns.get(index).map(|(_, family)| family) == Some(family);
-            let both = same && right.anchored.get(index) == Some(&true);
-            if let Some(anchored) = left.anchored.get_mut(index) {
-                *anchored &= both;
+            let kept = left.kept.get_mut(index)?;
+            let (_, other) = right.item.columns.get(index)?;
+            // Where the types differ, no condition on it is taken in (`compare_tlist_datatypes`).
+            if [*kept, *right.kept.get(index)?] != [Kept::Yes; 2] {
+                *kept = Kept::No;
             }
-            if !same {
+            if family != other {
                 *family = Family::Opaque;
             }
         }
@@ -180,7 +221,12 @@ impl Barrier<'_> {
 
     fn values(&mut self, select: &SelectStmt) -> Enough<Entry> {
         for row in &select.values_lists {
-            self.expr(row)?;
+            let Some(NodeEnum::List(list)) = inner(row) else {
+                return None;
+            };
+            list.items
+                .iter()
+                .try_for_each(|item| self.condition(item))?;
         }
         Some(Entry::unknown())
     }
@@ -197,11 +243,10 @@ impl Barrier<'_> {
     }
 
     fn clauses(&mut self, select: &SelectStmt, top: bool) -> Enough<Entry> {
-        for condition in [&select.where_clause, &select.having_clause] {
-            condition
-                .as_deref()
-                .map_or(Some(()), |node| self.expr(node))?;
-        }
+        let conditions = select.where_clause.iter().chain(&select.having_clause);
+        conditions
+            .into_iter()
+            .try_for_each(|node| self.condition(node))?;
         for node in select.limit_count.iter().chain(&select.limit_offset) {
             self.asks(node)?;
         }
@@ -215,7 +260,7 @@ impl Barrier<'_> {
         }
         let mut output = Entry {
             item: Item::empty(),
-            anchored: Vec::new(),
+            kept: Vec::new(),
         };
         for node in &select.target_list {
             let Some(NodeEnum::ResTarget(target)) = inner(node) else {
@@ -228,29 +273,36 @@ impl Barrier<'_> {
             if top {
                 self.asks(value)?;
             } else {
-                self.output(value)?;
+                self.output(target, value, &mut output)?;
             }
-            self.name(target, value, &mut output);
         }
         Some(output)
     }
 
-    /// An output that a condition may be made of: a value that cannot fail is one, too.
-    fn output(&mut self, value: &Node) -> Enough {
-        match inner(value)? {
-            NodeEnum::ColumnRef(_) => Some(()),
-            NodeEnum::SubLink(link) => self.sublink(link).map(drop),
-            _other => self.expr(value),
-        }
-    }
-
-    fn name(&self, target: &ResTarget, value: &Node, output: &mut Entry) {
+    /// An output that a condition may be made of.
+    fn output(&mut self, target: &ResTarget, value: &Node, output: &mut Entry) -> Enough {
+        let kept = match inner(value)? {
+            NodeEnum::ColumnRef(_) => self.kept(value),
+            _other => match self.held(value) {
+                Some(true) => Kept::Yes,
+                Some(false) => Kept::No,
+                None => {
+                    self.condition(value)?;
+                    Kept::No
+                }
+            },
+        };
         let given = (!target.name.is_empty()).then_some(target.name.as_str());
         let name = output_name(given, value);
         output.item.complete &= name.is_some();
-        let family = self.family(value);
+        let family = match self.prove(|prover| prover.counted(value)) {
+            Some(value) if value.family == Family::Unknown => Family::Text,
+            Some(value) => value.family,
+            None => Family::Opaque,
+        };
         output.item.columns.push((name.unwrap_or_default(), family));
-        output.anchored.push(self.anchored(value));
+        output.kept.push(kept);
+        Some(())
     }
 
     /// Whether it was `*` or `t.*`, whose columns are outputs then.
@@ -270,15 +322,13 @@ impl Barrier<'_> {
         };
         for entry in frame {
             if alias.is_none_or(|alias| alias == entry.item.alias) {
-                output
-                    .item
-                    .columns
-                    .extend(entry.item.columns.iter().cloned());
-                output.anchored.extend(&entry.anchored);
+                let columns = entry.item.columns.iter().cloned();
+                output.item.columns.extend(columns);
+                output.kept.extend(&entry.kept);
                 output.item.complete &= entry.item.complete;
             }
         }
-        // USING and NATURAL merge columns, so that positions and names are not these.
+        // USING merges columns, so that positions and names are not these.
         Some(true)
     }
 
@@ -299,9 +349,12 @@ impl Barrier<'_> {
                 else {
                     return None;
                 };
-                self.frames.push(entries.clone());
-                let entry = self.select(query, false, 0);
-                self.frames.pop();
+                // Without LATERAL, names mean nothing that stands beside it, but may mean what is around.
+                let entry = if derived.lateral {
+                    self.beside(entries.clone(), |barrier| barrier.select(query, false, 0))
+                } else {
+                    self.select(query, false, 0)
+                };
                 let mut entry = entry?;
                 let alias = derived.alias.as_ref()?;
                 rename(&mut entry.item, &alias.aliasname, &alias.colnames);
@@ -309,10 +362,9 @@ impl Barrier<'_> {
             }
             NodeEnum::JoinExpr(join) => self.join(join, entries)?,
             NodeEnum::RangeFunction(function) => {
-                self.frames.push(entries.clone());
-                let asked = self.asks_all(&function.functions);
-                self.frames.pop();
-                asked?;
+                self.beside(entries.clone(), |barrier| {
+                    barrier.asks_all(&function.functions)
+                })?;
                 let mut entry = Entry::unknown();
                 let alias = function.alias.as_ref()?;
                 rename(&mut entry.item, &alias.aliasname, &alias.colnames);
@@ -323,19 +375,43 @@ impl Barrier<'_> {
         Some(())
     }
 
+    /// Looks at something that may name the columns of these.
+    fn beside<T>(&mut self, entries: Vec<Entry>, look: impl FnOnce(&mut Self) -> T) -> T {
+        self.frames.push(entries);
+        let seen = look(self);
+        self.frames.pop();
+        seen
+    }
+
     fn join(&mut self, join: &JoinExpr, entries: &mut Vec<Entry>) -> Enough {
         // The names of merged columns are looked for in both sides; an alias hides both.
-        if join.alias.is_some() || join.join_using_alias.is_some() {
-            return None;
-        }
+        let plain = join.alias.is_none() && join.join_using_alias.is_none() && !join.is_natural;
+        plain.then_some(())?;
+        let left = entries.len();
         self.from(join.larg.as_deref()?, entries)?;
+        let right = entries.len();
         self.from(join.rarg.as_deref()?, entries)?;
-        if let Some(condition) = join.quals.as_deref() {
-            self.frames.push(entries.clone());
-            let enough = self.expr(condition);
-            self.frames.pop();
-            enough?;
+        // A condition of a join sees its two sides, and what is around, but nothing that stands beside it.
+        let (left, right) = (entries.get(left..right)?, entries.get(right..)?);
+        for name in join.using_clause.iter().map(string) {
+            // One side is turned into the type of the other.
+            let held = [left, right].map(|side| named(side, name.unwrap_or_default()));
+            (held == [Kept::Yes; 2]).then_some(())?;
         }
-        Some(())
+        let Some(condition) = join.quals.as_deref() else {
+            return Some(());
+        };
+        let sides = [left, right].concat();
+        self.beside(sides, |barrier| barrier.condition(condition))
     }
+}
+
+/// What a column named without its table may turn into.
+fn named(entries: &[Entry], name: &str) -> Kept {
+    let has = |entry: &&Entry| entry.item.columns.iter().any(|(known, _)| known == name);
+    let mut kept = entries.iter().filter(has).map(|entry| entry.kept(name));
+    let first = kept.next().unwrap_or(Kept::No);
+    // Merged by USING, it is both.
+    let one = kept.all(|other| other == first) && entries.iter().all(|entry| entry.item.complete);
+    if one { first } else { Kept::No }
 }

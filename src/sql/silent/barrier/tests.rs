@@ -44,6 +44,19 @@ fn what_may_fail_without_a_column_is_computed_apart() {
         "SELECT id FROM invoices GROUP BY id HAVING NOT (count(*) < 0 OR 1 / (SELECT 0) < id)",
         "SELECT 1 FROM (SELECT DISTINCT id, 1 / (SELECT 0) AS z FROM invoices) s WHERE id <> 3 OR z = 1",
         "SELECT 1 FROM invoices i JOIN customers c ON i.id <> 3 OR 1 / (SELECT 0) = 1",
+        // The operand of CASE is no column where it is compared, and what has none is turned into the type beside it.
+        "SELECT id FROM invoices WHERE CASE amount WHEN 1.5::float8 THEN note::int = 1 ELSE true END",
+        "SELECT id FROM invoices WHERE date IN (timestamp '294276-12-31', now()) OR note::int = 1",
+        "SELECT 1 FROM customers JOIN (SELECT (SELECT 1e400 LIMIT 1) AS score) s USING (score) WHERE name::int = 1",
+        "SELECT 1 FROM customers NATURAL JOIN (SELECT (SELECT 1e400 LIMIT 1) AS score) s WHERE name::int = 1",
+        "SELECT id FROM customers WHERE score > CASE WHEN $1 THEN 1e400 ELSE 0 END OR name::int = 1",
+        // Without LATERAL, and in the condition of a join, what stands beside it has no name.
+        "SELECT (SELECT max(n) FROM (SELECT id AS z FROM customers) s, (SELECT count(*) AS n FROM invoices i WHERE 1 / s.z = i.id OR 1 / s.z = 0) q) \
+         FROM (SELECT id - id AS z FROM customers) s",
+        "SELECT (SELECT max(i.id) FROM (SELECT id AS z FROM customers) s, customers c JOIN invoices i ON 1 / s.z = 1) \
+         FROM (SELECT id - id AS z FROM customers) s",
+        // A WITH query that fails when it is first asked.
+        "WITH c AS (SELECT 1 / (id - id) AS x FROM customers) SELECT id FROM invoices WHERE id <> 3 OR EXISTS (SELECT 1 FROM c)",
     ] {
         let query = run(text).unwrap_or_else(|refusal| panic!("{text}: {refusal:?}"));
         assert_eq!(query.form(), Form::Sealed, "{text}");
@@ -70,6 +83,8 @@ fn what_holds_on_to_its_columns_is_left_to_the_barrier() {
         "SELECT id FROM invoices i WHERE EXISTS (SELECT 1 FROM customers c WHERE c.id = i.id) AND i.note ~ 'x'",
         "SELECT id FROM invoices WHERE note ILIKE '%' || $1 || '%'",
         "SELECT 1 / (SELECT 0), id FROM invoices WHERE note::int = 1",
+        "SELECT id FROM invoices WHERE 10 / nullif(amount, 0) > 3 AND amount BETWEEN 1.5 AND 2 * 3",
+        "SELECT * FROM (SELECT id, CASE WHEN id > 3 THEN amount / id ELSE -amount END AS x FROM invoices) y WHERE x * 2 > 7",
     ] {
         let (form, why) = form(text);
         assert_eq!(form, Form::Sealed, "{text}");
