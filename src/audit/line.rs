@@ -334,7 +334,7 @@ fn without_token(sql: &str) -> std::borrow::Cow<'_, str> {
 
 /// Where the next token starts. Looks at each `=`, which costs less than getting ready to look for the whole mark.
 fn token(sql: &str) -> Option<usize> {
-    let mut signs = sql.match_indices('=').map(|(at, _)| at);
+    let mut signs = memchr::memchr_iter(b'=', sql.as_bytes());
     let at = signs.find(|at| {
         sql.get(..*at)
             .is_some_and(|before| before.ends_with("rowgate.token"))

@@ -21,7 +21,7 @@ pub use crate::policy::Standing;
 use crate::policy::{Policy, RelationName};
 use crate::provider::{Resolved, Resolver};
 pub use crate::sql::STACK_BYTES;
-use crate::sql::statement::{self, Statement, StatementKind};
+use crate::sql::statement::{self, Statement};
 use crate::sql::{Rewrite, Rewrites};
 pub use crate::upstream::Registration;
 use crate::upstream::{self, CancelSlot, Lease, Pool, Registry};
@@ -387,15 +387,18 @@ impl Gateway {
     /// # Errors
     /// As [`statement::split`].
     pub fn split(&self, text: &str) -> Result<Arc<[Statement]>, Refusal> {
+        let limits = &self.parts.limits;
+        // One short query costs less to look at again than to keep.
+        if text.len() <= SPLIT_AGAIN_BYTES_MAX
+            && let Some(query) = statement::plain(text, limits)?
+        {
+            return Ok(Arc::new([query]));
+        }
         if let Some(statements) = self.statements.get(text) {
             return Ok(statements);
         }
-        let statements: Arc<[Statement]> = statement::split(text, &self.parts.limits)?.into();
-        // One short query costs less to look at again than to keep.
-        let plain = matches!(&*statements, [only] if only.kind == StatementKind::Query);
-        if !plain || text.len() > SPLIT_AGAIN_BYTES_MAX {
-            self.statements.insert(text.into(), Arc::clone(&statements));
-        }
+        let statements: Arc<[Statement]> = statement::split(text, limits)?.into();
+        self.statements.insert(text.into(), Arc::clone(&statements));
         Ok(statements)
     }
 

@@ -3,6 +3,7 @@
 
 use super::told::Told;
 use crate::upstream::Binding;
+use std::ffi::CStr;
 
 /// Parse.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,14 +130,10 @@ impl<'a> Body<'a> {
 
     /// A zero-terminated string. The message is read to its end before a wrong encoding is told.
     fn text(&mut self) -> Result<String, Told> {
-        let length = self
-            .rest
-            .iter()
-            .position(|byte| *byte == 0)
-            .ok_or_else(|| Told::violation("invalid string in message"))?;
-        let text = self.take(length)?;
-        self.take(1)?;
-        match std::str::from_utf8(text) {
+        let text = CStr::from_bytes_until_nul(self.rest)
+            .map_err(|_| Told::violation("invalid string in message"))?;
+        self.take(text.count_bytes() + 1)?;
+        match text.to_str() {
             Ok(text) => Ok(text.to_owned()),
             Err(_) => Err(
                 Told::new("22021", "invalid byte sequence for encoding \"UTF8\"")

@@ -199,6 +199,8 @@ impl Tokens<'_> {
 impl Iterator for Tokens<'_> {
     type Item = Token;
 
+    // There are two loops over every text, and entering this costs as much as a short token.
+    #[inline(always)]
     fn next(&mut self) -> Option<Token> {
         let start = self.at;
         let first = self.byte(start)?;
@@ -257,8 +259,6 @@ pub(crate) struct Seen<'a> {
     pub(crate) several: bool,
     /// Where the first statement ends: at its semicolon, if it has one.
     pub(crate) semicolon: Option<usize>,
-    /// Whether there is nothing but white space, comments and semicolons.
-    pub(crate) empty: bool,
 }
 
 /// One open bracket or CASE, with the operators chained at its level since the last comma.
@@ -283,7 +283,7 @@ pub(crate) fn check<'a>(text: &'a str, limits: &Limits) -> Result<Seen<'a>, Refu
         )
         .hint("Send a shorter statement; pass long values as parameters."));
     }
-    if let Some(at) = text.find('\0') {
+    if let Some(at) = memchr::memchr(0, text.as_bytes()) {
         let before = text.get(..at).unwrap_or_default().chars().count();
         return Err(
             Refusal::new(Reason::SyntaxError, "the text contains a null byte")
@@ -295,28 +295,27 @@ pub(crate) fn check<'a>(text: &'a str, limits: &Limits) -> Result<Seen<'a>, Refu
         first_word: None,
         several: false,
         semicolon: None,
-        empty: true,
     };
-    let mut started = false;
+    let (mut started, bytes) = (false, text.as_bytes());
     let mut count = Count::default();
     for token in tokens(text) {
-        let piece = text.get(token.start..token.end).unwrap_or_default();
+        let piece = bytes.get(token.start..token.end).unwrap_or_default();
         if token.nesting > limits.sql_depth_max {
             return Err(too_complex("comments nest", limits.sql_depth_max));
         }
         if matches!(token.kind, Kind::Space | Kind::Comment) {
             continue;
         }
-        if piece == ";" && count.levels.is_empty() {
+        if piece == b";" && count.levels.is_empty() {
             seen.semicolon = seen.semicolon.or(Some(token.start));
             count = Count::default();
             continue;
         }
         seen.several |= seen.semicolon.is_some();
-        seen.empty = false;
-        if !started && piece != "(" {
+        if !started && piece != b"(" {
             started = true;
-            seen.first_word = (token.kind == Kind::Word).then_some(piece);
+            let word = || text.get(token.start..token.end);
+            seen.first_word = (token.kind == Kind::Word).then(word).flatten();
         }
         count.token(token.kind, piece);
         count.within(limits)?;
@@ -359,32 +358,32 @@ impl Count {
         }
     }
 
-    fn token(&mut self, kind: Kind, piece: &str) {
+    fn token(&mut self, kind: Kind, piece: &[u8]) {
         self.tokens += 1;
         match (kind, piece) {
-            (Kind::Other, "(" | "[") => self.levels.push(Level {
+            (Kind::Other, b"(" | b"[") => self.levels.push(Level {
                 case: false,
                 chain: 0,
             }),
-            (Kind::Other, ")" | "]") => {
+            (Kind::Other, b")" | b"]") => {
                 // A column may be called `case`: what was not closed by END is closed here.
                 while self.levels.last().is_some_and(|level| level.case) {
                     self.pop();
                 }
                 self.pop();
             }
-            (Kind::Other, ",") => {
+            (Kind::Other, b",") => {
                 let chain = std::mem::take(self.chain_mut());
                 self.open_chains = self.open_chains.saturating_sub(chain);
             }
-            (Kind::Word, word) if word.eq_ignore_ascii_case("case") => {
+            (Kind::Word, word) if word.eq_ignore_ascii_case(b"case") => {
                 self.levels.push(Level {
                     case: true,
                     chain: 0,
                 });
             }
             (Kind::Word, word)
-                if word.eq_ignore_ascii_case("end")
+                if word.eq_ignore_ascii_case(b"end")
                     && self.levels.last().is_some_and(|level| level.case) =>
             {
                 self.pop();
@@ -438,7 +437,7 @@ impl Count {
 }
 
 /// The words that make a tree one deeper each time.
-fn chains(word: &str) -> bool {
+fn chains(word: &[u8]) -> bool {
     // Looked for among those of its length: this is asked of every word.
     let words: &[&str] = match word.len() {
         2 => &["or", "is", "in", "at"],
@@ -451,7 +450,8 @@ fn chains(word: &str) -> bool {
         9 => &["intersect"],
         _ => &[],
     };
-    words.iter().any(|known| word.eq_ignore_ascii_case(known))
+    let same = |known: &&str| word.eq_ignore_ascii_case(known.as_bytes());
+    words.iter().any(same)
 }
 
 #[cfg(test)]

@@ -196,23 +196,32 @@ pub enum StatementKind {
 /// `TooLarge` or `TooComplex` beyond the limits, `SyntaxError` where PostgreSQL's grammar stops (then, as in
 /// PostgreSQL, none of the statements is run).
 pub fn split(text: &str, limits: &Limits) -> Result<Vec<Statement>, Refusal> {
-    let seen = scan::check(text, limits)?;
-    if seen.empty {
-        return Ok(Vec::new());
+    match plain(text, limits)? {
+        Some(query) => Ok(vec![query]),
+        None => parsed(text, limits),
     }
+}
+
+/// The statement of a text that is plainly one query.
+///
+/// # Errors
+/// `TooLarge` or `TooComplex` beyond the limits.
+pub fn plain(text: &str, limits: &Limits) -> Result<Option<Statement>, Refusal> {
+    let seen = scan::check(text, limits)?;
     let is_query = |word: &str| {
         ["select", "with", "values", "table"]
             .iter()
             .any(|query| word.eq_ignore_ascii_case(query))
     };
-    if !seen.several && seen.first_word.is_some_and(is_query) {
-        return Ok(vec![statement(
-            text,
-            0,
-            seen.semicolon.unwrap_or(text.len()),
-            StatementKind::Query,
-        )]);
-    }
+    let plain = !seen.several && seen.first_word.is_some_and(is_query);
+    Ok(plain.then(|| {
+        let end = seen.semicolon.unwrap_or(text.len());
+        statement(text, 0, end, StatementKind::Query)
+    }))
+}
+
+/// The statements of a text as PostgreSQL's parser divides it.
+fn parsed(text: &str, limits: &Limits) -> Result<Vec<Statement>, Refusal> {
     pg::on_big_stack(|| {
         let parsed = pg::statements(text)?;
         if parsed.len() > limits.statements_max {
