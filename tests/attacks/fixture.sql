@@ -120,11 +120,11 @@ INSERT INTO public.ledger_masked SELECT * FROM public.ledger_exists;
 -- The same policy over types that PostgreSQL converts, compares or collates in ways of their own.
 CREATE COLLATION public.alike (provider = icu, locale = 'und', deterministic = false);
 CREATE TABLE public.ledger_typed (id bigint PRIMARY KEY, department text NOT NULL, amount numeric, ratio float8, at timestamptz,
-    tags text[], numbers numeric[], other text COLLATE "de-x-icu", same text COLLATE public.alike);
+    moment timestamp, day date, ring circle, tags text[], numbers numeric[], other text COLLATE "de-x-icu", same text COLLATE public.alike);
 INSERT INTO public.ledger_typed
-    SELECT n, (ARRAY['HRM', 'Sales', 'Training'])[1 + n % 3], n, n, '2025-01-01', ARRAY[n::text], ARRAY[n], 'a', 'a'
+    SELECT n, (ARRAY['HRM', 'Sales', 'Training'])[1 + n % 3], n, n, '2025-01-01', '2025-01-01', '2025-01-01', '<(0,0),1>', ARRAY[n::text], ARRAY[n], 'a', 'a'
     FROM generate_series(1, 300) n;
 INSERT INTO public.ledger_typed
-    VALUES (9001, 'Finance', '1e400', 'NaN', 'infinity', '{CANARY-tags}', '{1e400}', 'CANARY-other', 'CANARY-same');
+    VALUES (9001, 'Finance', '1e400', 'NaN', 'infinity', 'infinity', '5874897-12-31', '<(0,0),1e200>', '{CANARY-tags}', '{1e400}', 'CANARY-other', 'CANARY-same');
 
 ANALYZE;

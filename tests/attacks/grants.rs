@@ -11,7 +11,7 @@ const LEDGER: &str = "id int8,amount numeric,department text,note text,code text
                       net text,hexa text,enc text,arr text,field text,opt text,fmt text,zone text,path text";
 
 /// `_type` is an array of it, `type/` one of another collation.
-const TYPED: &str = "id int8,department text,amount numeric,ratio float8,at timestamptz,tags _text,numbers _numeric,\
+const TYPED: &str = "id int8,department text,amount numeric,ratio float8,at timestamptz,moment timestamp,day date,ring circle,tags _text,numbers _numeric,\
                      other text/,same text/";
 
 /// Table, primary key, columns as `name type`.

@@ -25,6 +25,8 @@
     reason = "a test fails by panicking, and nobody links against it"
 )]
 
+mod asked;
+mod barrier;
 mod generate;
 mod poison;
 #[path = "../support/mod.rs"]

@@ -185,28 +185,34 @@ impl Prover<'_> {
         Ok(Value::of(family))
     }
 
-    fn compare(&mut self, left: &Value, right: &Node) -> Result<(), Why> {
+    fn compare(&mut self, left: &Value, right: &Node) -> Result<Value, Why> {
         let right = self.counted(right)?;
         if comparable(left, &right) {
-            Ok(())
+            Ok(right)
         } else {
             Err("a comparison that is not known to be silent".into())
         }
     }
 
-    /// A comparison with several values; whether PostgreSQL turns them into one type first.
-    fn compare_all(&mut self, left: &Value, nodes: &[Node], into_one: bool) -> Result<(), Why> {
-        let mut known = Family::Unknown;
+    /// A comparison with several values, which PostgreSQL turns into one type before, if `first` is one: that of them all.
+    fn compare_all(
+        &mut self,
+        left: &Value,
+        nodes: &[Node],
+        first: Option<Family>,
+    ) -> Result<Value, Why> {
+        let mut values = Vec::with_capacity(nodes.len());
         for node in nodes {
-            let right = self.counted(node)?;
-            if !comparable(left, &right) {
-                return Err("a comparison that is not known to be silent".into());
-            }
-            if into_one {
-                known = meet(known, right.family)?;
-            }
+            values.push(self.compare(left, node)?);
         }
-        Ok(())
+        // Constants are turned into it while the query is planned.
+        if let Some(first) = first
+            && !values.iter().all(|value| value.constant)
+        {
+            let mut families = values.into_iter().map(|value| value.family);
+            families.try_fold(first, meet)?;
+        }
+        Ok(Value::of(Family::Boolean))
     }
 
     fn operation(&mut self, operation: &AExpr) -> Result<Value, Why> {
@@ -244,8 +250,9 @@ impl Prover<'_> {
             }
             AExprKind::AexprNullif => {
                 let left = self.counted(left)?;
-                self.compare(&left, right)?;
-                Ok(Value::of(left.family))
+                // Its type is that of the comparison: NULLIF of an integer and a float is a float.
+                let right = self.compare(&left, right)?;
+                meet(left.family, right.family).map(Value::of)
             }
             AExprKind::AexprIn
             | AExprKind::AexprBetween
@@ -256,8 +263,8 @@ impl Prover<'_> {
                 let Some(NodeEnum::List(list)) = inner(right) else {
                     return Err(NOT_SILENT.into());
                 };
-                self.compare_all(&left, &list.items, kind == AExprKind::AexprIn)?;
-                Ok(Value::of(Family::Boolean))
+                let first = (kind == AExprKind::AexprIn).then(|| left.family.clone());
+                self.compare_all(&left, &list.items, first)
             }
             AExprKind::AexprLike | AExprKind::AexprIlike => {
                 let left = self.counted(left)?.family;
@@ -279,7 +286,9 @@ impl Prover<'_> {
 
     fn compare_elements(&mut self, left: &Value, right: &Node) -> Result<(), Why> {
         if let Some(NodeEnum::AArrayExpr(array)) = inner(right) {
-            return self.compare_all(left, &array.elements, true);
+            return self
+                .compare_all(left, &array.elements, Some(Family::Unknown))
+                .map(drop);
         }
         let undeclared = match inner(right) {
             Some(NodeEnum::ParamRef(parameter)) => self.parameter(parameter)? == Family::Unknown,
@@ -305,7 +314,7 @@ impl Prover<'_> {
                 return Err(NOT_SILENT.into());
             };
             match (&operand, when.expr.as_deref()) {
-                (Some(operand), Some(condition)) => self.compare(operand, condition)?,
+                (Some(operand), Some(condition)) => drop(self.compare(operand, condition)?),
                 (None, Some(condition)) => drop(self.counted(condition)?),
                 (Some(_) | None, None) => return Err(NOT_SILENT.into()),
             }

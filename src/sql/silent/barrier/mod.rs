@@ -22,7 +22,7 @@
 //! The planner takes conditions apart, moves them, and puts expressions in the place of columns; each call still has its column.
 //! Where a column is an output, [`Kept`] says what it may turn into. What PostgreSQL's rule is blind for is not held:
 //!
-//! - leakproof comparisons that fail all the same, where collations contradict each other or are no good for `^@`;
+//! - leakproof functions that fail all the same, where collations contradict each other or are no good for `^@`, or a circle overflows;
 //! - conversions it takes for harmless: of an array, element by element; of the operand of CASE; of values without a column to
 //!   the type of others (CASE, IN, USING). So arrays, and columns of a type that is not an ordinary one, are
 //!   [`Kept::Odd`]: only looked at for being null, or beside a literal, which takes their type.
@@ -50,7 +50,7 @@ use std::collections::HashMap;
 enum Kept {
     /// Anything: a value, a subquery, a column of a query around.
     No,
-    /// A column of a shadow, of a type that is not ordinary: an array, a domain, another collation.
+    /// A column of a shadow, of a type that is not ordinary: an array, an extension's, another collation.
     Odd,
     /// A column of an ordinary type, or what is held by one.
     Yes,
@@ -58,13 +58,14 @@ enum Kept {
 
 impl Kept {
     fn of(type_: &ColumnType) -> Self {
-        let known = matches!(type_.kind, TypeKind::Builtin | TypeKind::Enum);
-        // PostgreSQL makes an oid of any number without being told to.
-        let number = type_.name == "oid" || type_.name.starts_with("reg");
-        if known && !number {
-            Self::Yes
-        } else {
-            Self::Odd
+        match (type_.kind, type_.name.as_str()) {
+            // Their comparisons are called leakproof, and overflow (`circle_ar`, `lseg_length`); a domain may be over one.
+            (TypeKind::Builtin, "circle" | "lseg") | (TypeKind::Domain, _) => Self::No,
+            // PostgreSQL makes one of any number without being told to.
+            (TypeKind::Builtin, "oid") => Self::Odd,
+            (TypeKind::Builtin, name) if name.starts_with("reg") => Self::Odd,
+            (TypeKind::Builtin | TypeKind::Enum, _) => Self::Yes,
+            (TypeKind::Array | TypeKind::Composite | TypeKind::Other, _) => Self::Odd,
         }
     }
 }
