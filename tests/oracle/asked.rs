@@ -2,6 +2,42 @@
 
 use crate::generate::Dice;
 
+const NUMBERS: [&str; 22] = [
+    "t.id",
+    "t.i",
+    "t.n",
+    "t.f",
+    "t.dom",
+    "t.o",
+    "0",
+    "1",
+    "1e400",
+    "1.5::float8",
+    "'5'::oid",
+    "(SELECT 0)",
+    "(SELECT 1e400 LIMIT 1)",
+    "(SELECT 0 LIMIT 1)",
+    "(SELECT max(n) FROM u)",
+    "(SELECT count(*) FROM u)",
+    "o.i",
+    "o.n",
+    "o.f",
+    "s.z",
+    "s.z",
+    "NULL",
+];
+const QUIET_NUMBERS: [&str; 9] = [
+    "t.id",
+    "t.i",
+    "t.n",
+    "t.f",
+    "1",
+    "1.5::float8",
+    "o.n",
+    "(SELECT max(n) FROM u)",
+    "NULL",
+];
+
 /// Makes expressions of a type, with calls in calls as deep as is said.
 pub(crate) struct Maker<'d> {
     dice: &'d mut Dice,
@@ -9,19 +45,31 @@ pub(crate) struct Maker<'d> {
     parameters: bool,
     /// Whether `t` has a column `v`.
     derived: bool,
+    /// Whether it leaves out most of what may fail by itself, for the sake of the open form.
+    quiet: bool,
 }
 
 impl<'d> Maker<'d> {
     pub(crate) fn new(dice: &'d mut Dice, parameters: bool) -> Self {
+        let quiet = dice.one_in(3);
         Self {
             dice,
             parameters,
             derived: false,
+            quiet,
         }
     }
 }
 
 impl Maker<'_> {
+    /// One of so many ways; if it is to be quiet, of these.
+    fn way(&mut self, ways: usize, quiet: &[usize]) -> usize {
+        match self.quiet {
+            true => *self.dice.pick(quiet),
+            false => self.dice.below(ways),
+        }
+    }
+
     fn pick(&mut self, from: &[&str]) -> String {
         let picked: &&str = self.dice.pick(from);
         (*picked).to_owned()
@@ -29,30 +77,8 @@ impl Maker<'_> {
 
     fn number(&mut self, depth: usize) -> String {
         if depth == 0 || self.dice.one_in(4) {
-            let mut leaves = vec![
-                "t.id",
-                "t.i",
-                "t.n",
-                "t.f",
-                "t.dom",
-                "t.o",
-                "0",
-                "1",
-                "1e400",
-                "1.5::float8",
-                "'5'::oid",
-                "(SELECT 0)",
-                "(SELECT 1e400 LIMIT 1)",
-                "(SELECT 0 LIMIT 1)",
-                "(SELECT max(n) FROM u)",
-                "(SELECT count(*) FROM u)",
-                "o.i",
-                "o.n",
-                "o.f",
-                "s.z",
-                "s.z",
-                "NULL",
-            ];
+            let numbers: &[&str] = if self.quiet { &QUIET_NUMBERS } else { &NUMBERS };
+            let mut leaves = numbers.to_vec();
             if self.parameters {
                 leaves.extend(["$1", "$1"]);
             }
@@ -62,7 +88,7 @@ impl Maker<'_> {
             return self.pick(&leaves);
         }
         let depth = depth - 1;
-        match self.dice.below(13) {
+        match self.way(13, &[4, 5, 6, 7, 10, 12]) {
             0..4 => {
                 let operator = self.pick(&["+", "-", "*", "/", "%", "/"]);
                 format!("({} {operator} {})", self.number(depth), self.number(depth))
@@ -114,6 +140,9 @@ impl Maker<'_> {
                 "s.w",
                 "t.note",
             ];
+            if self.quiet {
+                leaves = vec!["t.note", "t.nm", "t.department", "'x'", "t.note"];
+            }
             if self.parameters {
                 leaves.push("$2");
             }
@@ -123,7 +152,7 @@ impl Maker<'_> {
             return self.pick(&leaves);
         }
         let depth = depth - 1;
-        match self.dice.below(6) {
+        match self.way(6, &[1, 2, 3]) {
             0 => format!("({} || {})", self.text(depth), self.text(depth)),
             1 => format!(
                 "{}({})",
@@ -150,7 +179,7 @@ impl Maker<'_> {
             ]);
         }
         let depth = depth - 1;
-        match self.dice.below(4) {
+        match self.way(4, &[2, 3]) {
             0 => format!(
                 "({} {} interval '999 years')",
                 self.moment(depth),
@@ -176,7 +205,7 @@ impl Maker<'_> {
     }
 
     fn array(&mut self, depth: usize) -> String {
-        match self.dice.below(8) {
+        match self.way(8, &[0, 1, 3, 5]) {
             0 => "t.tags".to_owned(),
             1 => "t.nums".to_owned(),
             2 => "t.ratios".to_owned(),
@@ -285,11 +314,25 @@ impl Maker<'_> {
             3 => format!("{} IS DISTINCT FROM {}", self.value(0), self.value(depth)),
             4 => format!("{} SIMILAR TO {}", self.text(0), self.text(depth)),
             5 => format!("{} && {}", self.array(depth), self.array(depth)),
-            6 => format!(
-                "(SELECT {} FROM u WHERE u.id = t.id LIMIT 1) > {}",
-                self.number(depth),
-                self.number(0)
-            ),
+            6 => {
+                let output = self.number(depth);
+                let output = self.pick(&["1 / count(*)", "max(u.n)", "1 / sum(u.i)", &output]);
+                let asked = self.pick(&[
+                    "u.id = t.id",
+                    "t.i = u.id AND u.f >= 0",
+                    "u.id = t.id AND u.i < NULL",
+                    "u.id = t.id AND false",
+                    "u.id = t.id OR u.id = u.id",
+                    "u.id = s.z",
+                    "u.i = t.v",
+                    "u.id = o.id",
+                ]);
+                let value = self.number(0);
+                self.pick(&[
+                    &format!("(SELECT {output} FROM u WHERE {asked}) > {value}"),
+                    &format!("EXISTS (SELECT {output} FROM u WHERE {asked} AND u.n > {value})"),
+                ])
+            }
             7 => format!(
                 "({}) IS {}",
                 self.condition(depth),

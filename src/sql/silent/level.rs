@@ -382,7 +382,7 @@ fn target_name(target: &ResTarget) -> Option<&str> {
     }
 }
 
-fn conjuncts(node: &Node) -> Vec<&Node> {
+pub(super) fn conjuncts(node: &Node) -> Vec<&Node> {
     match inner(node) {
         Some(NodeEnum::BoolExpr(and))
             if and.boolop == pg_query::protobuf::BoolExprType::AndExpr as i32 =>

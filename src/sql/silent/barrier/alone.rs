@@ -11,23 +11,12 @@ use super::super::types::{self, Family};
 use super::Barrier;
 use super::condition::is_literal;
 use pg_query::NodeEnum;
-use pg_query::protobuf::{AExpr, AExprKind, FuncCall, Node, ParamRef, TypeCast, a_const::Val};
-
-/// Functions of texts that cannot fail on a value the caller sends: results no longer than it.
-const OF_TEXTS: [&str; 7] = [
-    "btrim",
-    "char_length",
-    "length",
-    "lower",
-    "ltrim",
-    "rtrim",
-    "upper",
-];
+use pg_query::protobuf::{AExpr, AExprKind, Node, ParamRef, TypeCast, a_const::Val};
 
 /// Arrays of integers, texts, uuids.
 const ARRAYS: [u32; 6] = [1005, 1007, 1016, 1009, 1015, 2951];
 
-/// Most steps from "now" in [`Barrier::clock`]: each goes at most a thousand years, and timestamps begin 4713 BC.
+/// Most steps from "now" in [`clock`]: each goes at most a thousand years, and timestamps begin 4713 BC.
 const CLOCK_STEPS_MAX: usize = 4;
 
 impl Barrier<'_> {
@@ -50,12 +39,11 @@ impl Barrier<'_> {
             Some(NodeEnum::AConst(_)) => true,
             Some(NodeEnum::ParamRef(parameter)) => self.plain_parameter(parameter),
             Some(NodeEnum::AArrayExpr(array)) => array.elements.iter().all(is_literal),
-            Some(NodeEnum::TypeCast(cast)) => self.literal_cast(cast) || self.clock(node, 0),
+            Some(NodeEnum::TypeCast(cast)) => self.literal_cast(cast) || clock(node, 0),
             Some(NodeEnum::AExpr(operation)) => {
-                folded(operation) || self.text(node) || folded_time(node) || self.clock(node, 0)
+                folded(operation) || self.text(node) || folded_time(node) || clock(node, 0)
             }
-            Some(NodeEnum::SqlvalueFunction(_)) => self.clock(node, 0),
-            Some(NodeEnum::FuncCall(call)) => self.call_of_text(call) || self.clock(node, 0),
+            Some(NodeEnum::SqlvalueFunction(_) | NodeEnum::FuncCall(_)) => clock(node, 0),
             Some(_) | None => false,
         }
     }
@@ -79,13 +67,6 @@ impl Barrier<'_> {
             }
             Some(_) | None => false,
         }
-    }
-
-    /// `lower($1)`.
-    fn call_of_text(&self, call: &FuncCall) -> bool {
-        let listed = name_of(&call.funcname).is_some_and(|name| OF_TEXTS.contains(&name));
-        let plain = call.over.is_none() && !call.func_variadic;
-        listed && plain && matches!(call.args.as_slice(), [arg] if self.text(arg))
     }
 
     /// A literal's type, read while the query is parsed; or the type of a parameter that has no other.
@@ -129,40 +110,37 @@ impl Barrier<'_> {
         );
         (plain || ARRAYS.contains(&oid)) && self.once(parameter)
     }
+}
 
-    /// "Now", and what is some steps away from it: it does not come near the ends of the range.
-    fn clock(&self, node: &Node, steps: usize) -> bool {
-        if steps > CLOCK_STEPS_MAX {
-            return false;
-        }
-        match inner(node) {
-            Some(NodeEnum::SqlvalueFunction(function)) => current_time(function).is_some(),
-            Some(NodeEnum::FuncCall(call)) => match (name_of(&call.funcname), &*call.args) {
-                (Some("now" | "transaction_timestamp" | "statement_timestamp"), []) => true,
-                (Some("date_trunc"), [field, of]) => {
-                    const FIELDS: [&str; 6] = ["day", "hour", "month", "quarter", "week", "year"];
-                    literal_text(field).is_some_and(|field| FIELDS.contains(&field))
-                        && self.clock(of, steps + 1)
-                }
-                (_name, _args) => false,
-            },
-            Some(NodeEnum::TypeCast(cast)) => {
-                let target = cast.type_name.as_ref().map(type_family);
-                let time = matches!(
-                    target,
-                    Some(Family::Date | Family::Timestamp | Family::TimestampTz)
-                );
-                time && cast
-                    .arg
-                    .as_deref()
-                    .is_some_and(|arg| self.clock(arg, steps + 1))
+/// "Now", and what is some steps away from it: it does not come near the ends of the range.
+fn clock(node: &Node, steps: usize) -> bool {
+    if steps > CLOCK_STEPS_MAX {
+        return false;
+    }
+    match inner(node) {
+        Some(NodeEnum::SqlvalueFunction(function)) => current_time(function).is_some(),
+        Some(NodeEnum::FuncCall(call)) => match (name_of(&call.funcname), &*call.args) {
+            (Some("now" | "transaction_timestamp" | "statement_timestamp"), []) => true,
+            (Some("date_trunc"), [field, of]) => {
+                const FIELDS: [&str; 6] = ["day", "hour", "month", "quarter", "week", "year"];
+                literal_text(field).is_some_and(|field| FIELDS.contains(&field))
+                    && clock(of, steps + 1)
             }
-            Some(NodeEnum::AExpr(operation)) => step(operation).is_some_and(|(from, by)| {
-                let near = integer_node(by).is_some_and(|days| (0..=100_000).contains(&days));
-                (near || short_interval(by)) && self.clock(from, steps + 1)
-            }),
-            Some(_) | None => false,
+            (_name, _args) => false,
+        },
+        Some(NodeEnum::TypeCast(cast)) => {
+            let target = cast.type_name.as_ref().map(type_family);
+            let time = matches!(
+                target,
+                Some(Family::Date | Family::Timestamp | Family::TimestampTz)
+            );
+            time && cast.arg.as_deref().is_some_and(|arg| clock(arg, steps + 1))
         }
+        Some(NodeEnum::AExpr(operation)) => step(operation).is_some_and(|(from, by)| {
+            let near = integer_node(by).is_some_and(|days| (0..=100_000).contains(&days));
+            (near || short_interval(by)) && clock(from, steps + 1)
+        }),
+        Some(_) | None => false,
     }
 }
 

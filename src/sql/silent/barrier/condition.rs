@@ -1,12 +1,14 @@
 //! Expressions that conditions are made of: silent, by itself, or held by columns.
 
 use super::super::above::{is_aggregate, name_of};
-use super::super::level::{inner, string};
+use super::super::level::{conjuncts, inner, string};
 use super::super::parts::children;
 use super::super::{Prover, Why};
 use super::{Barrier, Enough, Entry, Kept, PROVER_STEPS, named};
 use pg_query::NodeEnum;
-use pg_query::protobuf::{AExpr, AExprKind, CaseExpr, FuncCall, Node, SubLink, SubLinkType};
+use pg_query::protobuf::{
+    AExpr, AExprKind, CaseExpr, FuncCall, Node, SelectStmt, SetOperation, SubLinkType,
+};
 
 impl Barrier<'_> {
     /// Only the queries in an expression: it is computed where no condition is taken from.
@@ -69,19 +71,7 @@ impl Barrier<'_> {
 
     /// What a column of this level may turn into; `No` for anything else.
     pub(super) fn kept(&self, node: &Node) -> Kept {
-        let Some(NodeEnum::ColumnRef(column)) = inner(node) else {
-            return Kept::No;
-        };
-        let entries = self.frames.last().map(Vec::as_slice).unwrap_or_default();
-        let names: Vec<_> = column.fields.iter().map(string).collect();
-        match names.as_slice() {
-            [Some(name)] => named(entries, name),
-            [Some(alias), Some(name)] => {
-                let mut found = entries.iter().filter(|entry| entry.item.alias == *alias);
-                found.next().map_or(Kept::No, |entry| entry.kept(name))
-            }
-            _other => Kept::No,
-        }
+        kept_of(self.frames.last(), node)
     }
 
     /// Each call in it has a column of this level below it. Whether the whole has one, too, however PostgreSQL simplifies
@@ -114,7 +104,18 @@ impl Barrier<'_> {
                 (!array).then_some(())?;
                 self.operands([cast.arg.as_deref()?])
             }
-            NodeEnum::SubLink(link) => self.among(link),
+            NodeEnum::SubLink(link) => {
+                let NodeEnum::SelectStmt(query) = inner(link.subselect.as_deref()?)? else {
+                    return None;
+                };
+                match SubLinkType::try_from(link.sub_link_type).ok()? {
+                    SubLinkType::AnySublink | SubLinkType::AllSublink => {
+                        self.among(link.testexpr.as_deref()?, query)
+                    }
+                    SubLinkType::ExprSublink | SubLinkType::ExistsSublink => self.correlated(query),
+                    _other => None,
+                }
+            }
             _other => None,
         }
     }
@@ -123,10 +124,10 @@ impl Barrier<'_> {
     fn operands<'n>(&mut self, operands: impl IntoIterator<Item = &'n Node>) -> Enough<bool> {
         let (mut held, mut kept) = (false, true);
         for operand in operands {
-            match inner(operand)? {
-                NodeEnum::AConst(_) => kept &= is_value(operand),
-                _other if self.by_itself(operand) => kept = false,
-                _other => held |= self.held(operand).filter(|held| *held)?,
+            if self.by_itself(operand) {
+                kept &= is_value(operand);
+            } else {
+                held |= self.held(operand).filter(|held| *held)?;
             }
         }
         held.then_some(kept)
@@ -174,7 +175,7 @@ impl Barrier<'_> {
         let name = operation.name.last().and_then(string)?;
         let kind = AExprKind::try_from(operation.kind).ok()?;
         if name != "^@" && (self.gives_type(left, right) || self.gives_type(right, left)) {
-            let constant = [left, right].into_iter().any(is_value);
+            let constant = is_value(left) || is_value(right);
             return Some(constant && kind == AExprKind::AexprOp);
         }
         match (kind, inner(right)) {
@@ -231,16 +232,88 @@ impl Barrier<'_> {
     }
 
     /// `IN`, `ANY` and `ALL` keep the condition out of a view, but may become joins.
-    fn among(&mut self, link: &SubLink) -> Enough<bool> {
-        let kind = SubLinkType::try_from(link.sub_link_type).ok()?;
-        matches!(kind, SubLinkType::AnySublink | SubLinkType::AllSublink).then_some(())?;
-        let NodeEnum::SelectStmt(query) = inner(link.subselect.as_deref()?)? else {
-            return None;
-        };
-        self.operands([link.testexpr.as_deref()?])?;
+    fn among(&mut self, test: &Node, query: &SelectStmt) -> Enough<bool> {
+        self.operands([test])?;
         let output = self.select(query, false, 0)?;
         let held = output.kept.iter().all(|kept| *kept == Kept::Yes);
         held.then_some(false)
+    }
+
+    /// A subquery that needs a column of this level is run for each of its rows, and PostgreSQL takes no condition with such a one
+    /// into a view (`contain_subplans`): it may fail as it likes. It needs one where its own conditions are comparisons
+    /// that stay, one of them with such a column. EXISTS may become a join of the same conditions.
+    fn correlated(&mut self, query: &SelectStmt) -> Enough<bool> {
+        let plain = query.op == SetOperation::SetopNone as i32 && query.with_clause.is_none();
+        plain.then_some(())?;
+        let mut entries = Vec::new();
+        for node in &query.from_clause {
+            self.from(node, &mut entries)?;
+        }
+        let conditions = conjuncts(query.where_clause.as_deref()?);
+        let needs = self.beside(entries, |barrier| {
+            let mut needs = false;
+            for condition in conditions {
+                needs |= barrier.needs(condition)?;
+            }
+            Some(needs)
+        });
+        needs?.then_some(())?;
+        self.select(query, false, 0)?;
+        Some(true)
+    }
+
+    /// Whether a comparison, which stays, is of a column with one of the level around.
+    fn needs(&mut self, condition: &Node) -> Enough<bool> {
+        let NodeEnum::AExpr(operation) = inner(condition)? else {
+            return None;
+        };
+        let sides = (operation.lexpr.as_deref()?, operation.rexpr.as_deref()?);
+        let around = self.frames.len().checked_sub(2)?;
+        let joins = |column: &Node, other: &Node| {
+            self.kept(column) == Kept::Yes
+                && !self.frames.last().is_some_and(|frame| knows(frame, other))
+                && kept_of(self.frames.get(around), other) == Kept::Yes
+        };
+        let plain = operation.kind == AExprKind::AexprOp as i32;
+        if plain && (joins(sides.0, sides.1) || joins(sides.1, sides.0)) {
+            return Some(true);
+        }
+        self.operation(operation)
+            .filter(|kept| *kept)
+            .map(|_| false)
+    }
+}
+
+/// What a column of this level may turn into; `No` for anything else.
+fn kept_of(frame: Option<&Vec<Entry>>, node: &Node) -> Kept {
+    let entries = frame.map(Vec::as_slice).unwrap_or_default();
+    match names(node).as_slice() {
+        [Some(name)] => named(entries, name),
+        [Some(alias), Some(name)] => {
+            let mut found = entries.iter().filter(|entry| entry.item.alias == *alias);
+            found.next().map_or(Kept::No, |entry| entry.kept(name))
+        }
+        _other => Kept::No,
+    }
+}
+
+/// Whether a name may mean something of this level.
+fn knows(entries: &[Entry], node: &Node) -> bool {
+    let names = names(node);
+    let first = names.first().copied().flatten();
+    entries.iter().any(|entry| {
+        let mut columns = entry.item.columns.iter();
+        !entry.item.complete
+            || Some(entry.item.alias.as_str()) == first
+            || columns.any(|(name, _)| Some(name.as_str()) == first)
+    })
+}
+
+/// The names of a column.
+fn names(node: &Node) -> Vec<Option<&str>> {
+    match inner(node) {
+        Some(NodeEnum::ColumnRef(column)) => column.fields.iter().map(string).collect(),
+        Some(_) | None => Vec::new(),
     }
 }
 
@@ -248,7 +321,11 @@ pub(super) fn is_literal(node: &Node) -> bool {
     matches!(inner(node), Some(NodeEnum::AConst(_)))
 }
 
-/// Whether it is a literal other than NULL.
+/// Whether it is a literal other than NULL, with or without its type.
 fn is_value(node: &Node) -> bool {
-    matches!(inner(node), Some(NodeEnum::AConst(constant)) if !constant.isnull)
+    match inner(node) {
+        Some(NodeEnum::AConst(constant)) => !constant.isnull,
+        Some(NodeEnum::TypeCast(cast)) => cast.arg.as_deref().is_some_and(is_value),
+        Some(_) | None => false,
+    }
 }

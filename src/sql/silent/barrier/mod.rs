@@ -17,7 +17,7 @@
 //! 2. *By itself* ([`Barrier::by_itself`]): read or folded while the query is planned, or unable to fail, as "now" is.
 //! 3. *Held* ([`Barrier::held`]): AND, OR, CASE and the like, and calls, operators and casts that have a column of their own level below
 //!    them, which no simplification takes away, beside which only stands what is held or by itself. Such a call
-//!    keeps the condition out of every view; or it is leakproof, and cannot fail.
+//!    keeps the condition out of every view; or it is leakproof, and cannot fail. A subquery that needs such a column keeps it out, too.
 //!
 //! The planner takes conditions apart, moves them, and puts expressions in the place of columns; each call still has its column.
 //! Where a column is an output, [`Kept`] says what it may turn into. What PostgreSQL's rule is blind for is not held:

@@ -55,6 +55,11 @@ fn what_may_fail_without_a_column_is_computed_apart() {
          FROM (SELECT id - id AS z FROM customers) s",
         "SELECT (SELECT max(i.id) FROM (SELECT id AS z FROM customers) s, customers c JOIN invoices i ON 1 / s.z = 1) \
          FROM (SELECT id - id AS z FROM customers) s",
+        // Subqueries that need no column of the row they are asked for, once they are simplified.
+        "SELECT id FROM invoices i WHERE id <> 3 OR (SELECT 1 / count(*) FROM customers c WHERE c.id = i.id AND false) = id",
+        "SELECT id FROM invoices i WHERE id <> 3 OR (SELECT 1 / count(*) FROM customers c WHERE c.id = i.id AND c.id < NULL) = id",
+        "SELECT id FROM invoices i WHERE id <> 3 OR (SELECT 1 / count(*) FROM customers c WHERE c.id = i.id OR true) = id",
+        "SELECT id FROM invoices i WHERE id <> 3 OR (SELECT 1 / count(*) FROM customers i WHERE i.id = i.id) = id",
         // A WITH query that fails when it is first asked.
         "WITH c AS (SELECT 1 / (id - id) AS x FROM customers) SELECT id FROM invoices WHERE id <> 3 OR EXISTS (SELECT 1 FROM c)",
     ] {
@@ -83,6 +88,8 @@ fn what_holds_on_to_its_columns_is_left_to_the_barrier() {
         "SELECT id FROM invoices i WHERE EXISTS (SELECT 1 FROM customers c WHERE c.id = i.id) AND i.note ~ 'x'",
         "SELECT id FROM invoices WHERE note ILIKE '%' || $1 || '%'",
         "SELECT 1 / (SELECT 0), id FROM invoices WHERE note::int = 1",
+        "SELECT id FROM invoices i WHERE amount > (SELECT 0.5 * sum(score) FROM customers c WHERE c.id = i.id AND c.name >= 'x')",
+        "SELECT id FROM invoices i WHERE EXISTS (SELECT 1 FROM customers c WHERE c.id = i.id AND c.name::int > 3)",
         "SELECT id FROM invoices WHERE 10 / nullif(amount, 0) > 3 AND amount BETWEEN 1.5 AND 2 * 3",
         "SELECT * FROM (SELECT id, CASE WHEN id > 3 THEN amount / id ELSE -amount END AS x FROM invoices) y WHERE x * 2 > 7",
     ] {
