@@ -60,7 +60,9 @@ impl Kept {
     fn of(type_: &ColumnType) -> Self {
         match (type_.kind, type_.name.as_str()) {
             // Their comparisons are called leakproof, and overflow (`circle_ar`, `lseg_length`); a domain may be over one.
-            (TypeKind::Builtin, "circle" | "lseg") | (TypeKind::Domain, _) => Self::No,
+            (TypeKind::Builtin, "circle" | "lseg")
+            | (TypeKind::Array, "_circle" | "_lseg")
+            | (TypeKind::Domain, _) => Self::No,
             // PostgreSQL makes one of any number without being told to.
             (TypeKind::Builtin, "oid") => Self::Odd,
             (TypeKind::Builtin, name) if name.starts_with("reg") => Self::Odd,
