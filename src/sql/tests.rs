@@ -22,7 +22,7 @@ fn table(schema: &str, name: &str, columns: &[(&str, &str)]) -> GrantedTable {
     }
 }
 
-fn grants() -> Grants {
+pub(super) fn grants() -> Grants {
     let invoices = [
         ("id", "int4"),
         ("amount", "numeric"),

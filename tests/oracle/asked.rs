@@ -110,7 +110,7 @@ impl Maker<'_> {
             8 => format!(
                 "{}::{}",
                 self.number(depth),
-                self.pick(&["float8", "int", "numeric", "int8"])
+                self.pick(&["float8", "int", "numeric", "int8", "oid"])
             ),
             9 => format!("{}::int", self.text(depth)),
             10 => format!("length({})", self.text(depth)),

@@ -79,7 +79,7 @@ const PARAMETERS: [(&str, &[u32]); 4] = [
         &[705, 705, 705, 705],
     ),
 ];
-const VALUES: [&str; 4] = ["0", "'('", "'{a,b}'", "'true'"];
+const VALUES: [&str; 4] = ["99999999999", "'('", "'{a,b}'", "'true'"];
 
 fn grants() -> Grants {
     let column = |text: &str| {

@@ -2,7 +2,9 @@
 
 use super::super::above::{is_aggregate, name_of};
 use super::super::level::{conjuncts, inner, string};
+use super::super::literal::type_family;
 use super::super::parts::children;
+use super::super::types::Family;
 use super::super::{Prover, Why};
 use super::{Barrier, Enough, Entry, Kept, PROVER_STEPS, named};
 use pg_query::NodeEnum;
@@ -99,9 +101,11 @@ impl Barrier<'_> {
             NodeEnum::AExpr(operation) => self.operation(operation),
             NodeEnum::FuncCall(call) => self.call(node, call),
             NodeEnum::TypeCast(cast) => {
-                // The elements of an array are converted without a word of the column they stand in.
-                let array = !cast.type_name.as_ref()?.array_bounds.is_empty();
-                (!array).then_some(())?;
+                // The elements of an array are converted without a word of the column they stand in, and a number beside an oid
+                // is turned into one.
+                let target = cast.type_name.as_ref()?;
+                let odd = !target.array_bounds.is_empty() || type_family(target) == Family::Oid;
+                (!odd).then_some(())?;
                 self.operands([cast.arg.as_deref()?])
             }
             NodeEnum::SubLink(link) => {

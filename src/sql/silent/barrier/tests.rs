@@ -1,7 +1,8 @@
 //! Where PostgreSQL's barrier is enough, and where the shadows are computed apart.
 
-use crate::sql::Form;
-use crate::sql::tests::{form, run};
+use crate::limits::Limits;
+use crate::sql::tests::{form, grants, run};
+use crate::sql::{Form, Options, admit};
 
 #[test]
 fn what_may_fail_without_a_column_is_computed_apart() {
@@ -116,5 +117,48 @@ fn what_is_deep_takes_no_longer_than_it_is_long() {
         let text = format!("SELECT id FROM invoices WHERE {condition}");
         let query = run(&text).unwrap_or_else(|refusal| panic!("{text}: {refusal:?}"));
         assert_eq!(query.form(), Form::Sealed, "{text}");
+    }
+}
+
+#[test]
+fn a_declared_parameter_type_can_set_apart() {
+    let (int8, unknown, texts) = (20, 705, 1009);
+    for (text, types, apart) in [
+        (
+            "SELECT id FROM invoices WHERE note::int = $1",
+            [int8],
+            false,
+        ),
+        // A number beside an oid is turned into one, which is not folded in a plan that is kept.
+        (
+            "SELECT id FROM invoices WHERE note::int = 1 OR id::oid = $1",
+            [int8],
+            true,
+        ),
+        // A declared "unknown" is none: it takes its type where it stands first.
+        (
+            "SELECT id FROM customers WHERE name::int = 1 OR score > $1",
+            [unknown],
+            false,
+        ),
+        (
+            "SELECT c.id FROM customers c, invoices i WHERE amount <> $1 AND (c.name::int = 1 OR score > $1)",
+            [unknown],
+            true,
+        ),
+        // Arrays of other lengths cannot be joined.
+        (
+            "SELECT id FROM invoices WHERE note::int = 1 OR ($1 || '{{a,b}}') IS NULL",
+            [texts],
+            true,
+        ),
+    ] {
+        let options = Options {
+            limits: Limits::default(),
+            open_allowed: true,
+            parameter_types: types.to_vec(),
+        };
+        let query = admit(text, &grants(), &options).unwrap_or_else(|r| panic!("{text}: {r:?}"));
+        assert_eq!(query.form_reason().contains("apart"), apart, "{text}");
     }
 }
