@@ -15,7 +15,9 @@ use secrecy::{ExposeSecret, SecretString};
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 /// Reads and parses every `*.sql` in `dir`, without a database. Names that start with a dot are left out.
 /// `tuples` is what their calls of `rowgate.objects` walk over.
@@ -228,12 +230,37 @@ async fn plan_inside(
     ))
 }
 
+/// How often [`apply`] is tried. Roles belong to the whole cluster: where an `apply` in another of its databases changes the
+/// same one at the same moment, PostgreSQL fails with XX000, "tuple concurrently updated".
+const ATTEMPTS: u32 = 6;
+/// The pause behind the first of them; behind each further one it is that much longer.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// Runs the plan in one transaction and sets the passwords. Idempotent. `client` is an administrator.
 ///
 /// # Errors
 /// All errors of all files together, or what the database refused; then nothing has changed.
 pub async fn apply(
     client: &mut Client,
+    views: &[PermissionView],
+    options: &InstallOptions,
+    passwords: &Passwords,
+) -> Result<(), InstallError> {
+    for attempt in 1..ATTEMPTS {
+        match apply_once(client, views, options, passwords).await {
+            Err(InstallError::Database(error))
+                if error.code() == Some(&SqlState::INTERNAL_ERROR) =>
+            {
+                tokio::time::sleep(PAUSE * attempt).await;
+            }
+            ended => return ended,
+        }
+    }
+    apply_once(client, views, options, passwords).await
+}
+
+async fn apply_once(
+    client: &Client,
     views: &[PermissionView],
     options: &InstallOptions,
     passwords: &Passwords,

@@ -118,6 +118,17 @@ fn a_view_dropped_behind_our_back_is_an_error_until_it_is_back() {
 }
 
 #[test]
+fn views_are_installed_in_two_databases_of_a_cluster_at_once() {
+    // The login is a role of both, and `apply` sets its password.
+    let sites = [Site::new("at_once_1"), Site::new("at_once_2")];
+    std::thread::scope(|scope| {
+        for site in &sites {
+            scope.spawn(|| (0..8).for_each(|_| site.apply()));
+        }
+    });
+}
+
+#[test]
 fn without_installed_views_a_new_file_is_enough() {
     let site = Site::inline("inline_views");
     let served = site.serve();
