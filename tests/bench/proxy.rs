@@ -1,6 +1,9 @@
 //! `pgbench -S` direct, through PgBouncer and through Rowgate, interleaved in one run: queries per second, and CPU
 //! time per query of the process in the middle and of the database.
 //!
+//! Every figure is the median of the rounds, a ratio the median of the rounds' own ratios: a neighbour's burst on the same
+//! machine then spoils a round, not the figure.
+//!
 //! `cargo bench --bench proxy`. Wants `pgbench` and, for that column, `pgbouncer` (Debian: both are packages).
 //!
 //! - *prepared*: PgBouncer before 1.21 cannot do it with transaction pooling, so it pools sessions there.
@@ -30,8 +33,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use support::{Login, World, cpu_ns, print_table, server_cpu_ns};
 
-const ROUNDS: usize = 3;
-const SECONDS: &str = "2";
+const ROUNDS: usize = 9;
+const SECONDS: &str = "1";
 const CLIENTS: &str = "4";
 
 /// One of the three ways to the database.
@@ -43,12 +46,12 @@ struct Way {
     process: Option<u32>,
 }
 
-#[derive(Default, Clone, Copy)]
-struct Sum {
-    queries: f64,
-    seconds: f64,
-    process_ns: u64,
-    server_ns: u64,
+/// One round of one way.
+struct Round {
+    queries_per_second: f64,
+    /// CPU time of a query, in microseconds: of the process in the middle, and of the database.
+    process_us: f64,
+    server_us: f64,
 }
 
 fn main() {
@@ -93,30 +96,38 @@ fn main() {
     ] {
         let file = folder.join("bench.pgbench");
         std::fs::write(&file, script(aids)).unwrap();
-        let sums = interleaved(&world, &ways, mode, &file);
-        report(name, &ways, &sums);
+        let rounds = interleaved(&world, &ways, mode, &file);
+        report(name, &ways, &rounds);
     }
 }
 
-fn interleaved(world: &World, ways: &[Way], mode: &str, script: &Path) -> Vec<Sum> {
-    let mut sums = vec![Sum::default(); ways.len()];
+fn interleaved(world: &World, ways: &[Way], mode: &str, script: &Path) -> Vec<Vec<Round>> {
+    let mut all: Vec<Vec<Round>> = ways.iter().map(|_| Vec::new()).collect();
     // The first round warms caches and is not counted.
-    for round in 0..=ROUNDS {
-        for (way, sum) in ways.iter().zip(&mut sums) {
+    for number in 0..=ROUNDS {
+        for (way, rounds) in ways.iter().zip(&mut all) {
             let process = || way.process.map_or(0, cpu_ns);
             let server = || server_cpu_ns(world.postmaster());
             let (process_before, server_before) = (process(), server());
             let (queries, tps) = pgbench(way, mode, script);
             std::thread::sleep(Duration::from_millis(100));
-            if round > 0 {
-                sum.queries += queries;
-                sum.seconds += queries / tps;
-                sum.process_ns += process() - process_before;
-                sum.server_ns += server() - server_before;
+            let per_query = |ns: u64| ns as f64 / 1e3 / queries;
+            if number > 0 {
+                rounds.push(Round {
+                    queries_per_second: tps,
+                    process_us: per_query(process() - process_before),
+                    server_us: per_query(server() - server_before),
+                });
             }
         }
     }
-    sums
+    all
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 /// Queries done, and queries per second.
@@ -167,7 +178,7 @@ fn pgbench(way: &Way, mode: &str, script: &Path) -> (f64, f64) {
     )
 }
 
-fn report(name: &str, ways: &[Way], sums: &[Sum]) {
+fn report(name: &str, ways: &[Way], all: &[Vec<Round>]) {
     let mut rows = vec![row![
         "way",
         "queries/s",
@@ -175,24 +186,21 @@ fn report(name: &str, ways: &[Way], sums: &[Sum]) {
         "of PgBouncer's",
         "database CPU µs/query"
     ]];
-    let per_query = |sum: &Sum, ns: u64| ns as f64 / 1e3 / sum.queries;
-    let bouncer = ways
-        .iter()
-        .zip(sums)
-        .find(|(way, _)| way.name == "PgBouncer");
-    for (way, sum) in ways.iter().zip(sums) {
-        let own = per_query(sum, sum.process_ns);
+    let bouncer = ways.iter().position(|way| way.name == "PgBouncer");
+    for (way, rounds) in ways.iter().zip(all) {
+        let own = median(rounds.iter().map(|round| round.process_us));
         let (shown, ratio) = match (way.process, bouncer) {
             (None, _) => (String::new(), String::new()),
             (Some(_), None) => (format!("{own:.1}"), String::new()),
-            (Some(_), Some((_, bouncer))) => {
-                let ratio = own / per_query(bouncer, bouncer.process_ns);
+            (Some(_), Some(bouncer)) => {
+                let both = rounds.iter().zip(&all[bouncer]);
+                let ratio = median(both.map(|(own, other)| own.process_us / other.process_us));
                 (format!("{own:.1}"), format!("{ratio:.2}x"))
             }
         };
-        let server = format!("{:.1}", per_query(sum, sum.server_ns));
-        let rate = format!("{:.0}", sum.queries / sum.seconds);
-        rows.push(row![way.name, rate, shown, ratio, server]);
+        let server = format!("{:.1}", median(rounds.iter().map(|round| round.server_us)));
+        let rate = median(rounds.iter().map(|round| round.queries_per_second));
+        rows.push(row![way.name, format!("{rate:.0}"), shown, ratio, server]);
     }
     print_table(
         &format!(
