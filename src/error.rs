@@ -138,6 +138,8 @@ pub struct Refusal {
 
 impl Refusal {
     /// A refusal without hint or position.
+    // What makes an error is `cold` here and below: the compiler then lays out of the way what leads to it.
+    #[cold]
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self {
             reason,
@@ -254,6 +256,7 @@ pub struct Fault {
 
 impl Fault {
     /// A fault with its cause.
+    #[cold]
     pub fn new(kind: FaultKind, cause: impl Into<anyhow::Error>) -> Self {
         Self {
             kind,
@@ -262,6 +265,7 @@ impl Fault {
     }
 
     /// A fault whose cause is one sentence.
+    #[cold]
     pub fn because(
         kind: FaultKind,
         cause: impl fmt::Display + fmt::Debug + Send + Sync + 'static,

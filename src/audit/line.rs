@@ -1,6 +1,6 @@
 //! A record as one JSON line.
 
-use super::{AuditRecord, AuditedPrincipal, LoginRefused, Members, Outcome, RequestId};
+use super::{AuditRecord, AuditedPrincipal, LoginRefused, Outcome, RequestId};
 use jiff::Timestamp;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -27,11 +27,11 @@ pub(super) fn request(
     let sql = without_token(record.sql);
     let kept = cut(&sql, sql_bytes_max);
     let mut line = Line::start(line, "request", record.request_id);
-    line.members(record.session);
+    line.members(record.session.bytes());
     if let Some(operation) = record.operation {
         line.text("operation", operation);
     }
-    line.members(record.principal);
+    line.members(record.principal.bytes());
     line.text("sql", kept);
     // Length and hash of the whole text, where it had to be cut.
     if kept.len() < sql.len() {
@@ -189,8 +189,8 @@ impl<'a> Line<'a> {
         self.out.extend_from_slice(b"\":");
     }
 
-    fn members(&mut self, members: &Members) {
-        self.out.extend_from_slice(members.bytes());
+    fn members(&mut self, members: &[u8]) {
+        self.out.extend_from_slice(members);
     }
 
     /// A text in which nothing needs escaping.

@@ -104,11 +104,6 @@ impl Members {
         Self::of(|line| line::query(line, final_sql_sha256, tables, form))
     }
 
-    /// What [`Members::bytes`] gave.
-    pub fn from_bytes(bytes: Arc<[u8]>) -> Self {
-        Self(bytes)
-    }
-
     /// To be kept where this type is not known.
     pub fn bytes(&self) -> &Arc<[u8]> {
         &self.0
@@ -149,8 +144,8 @@ pub struct AuditRecord<'a> {
     pub operation: Option<&'static str>,
     /// The caller's text, whole; the log cuts what is longer than its bound and keeps length and hash.
     pub sql: &'a str,
-    /// [`Members::query`], if something will be run.
-    pub query: Option<&'a Members>,
+    /// The bytes of [`Members::query`], if something will be run.
+    pub query: Option<&'a [u8]>,
     /// The policy's version.
     pub policy_version: u64,
     /// Allow or refuse.

@@ -46,7 +46,7 @@ fn record(sql: &str) -> AuditRecord<'_> {
         principal: &PRINCIPAL,
         operation: None,
         sql,
-        query: Some(&QUERY),
+        query: Some(QUERY.bytes()),
         policy_version: 3,
         decision: Decision::Allow,
         reason: None,
@@ -359,7 +359,7 @@ fn a_line_is_json_whatever_is_in_it() {
     let query = Members::query("ba78", &[nasty.to_owned()], "sealed");
     record.session = &session;
     record.principal = &principal;
-    record.query = Some(&query);
+    record.query = Some(query.bytes());
     record.reason = Some("slug");
     let line = written(&record, true, 1_000);
     assert_eq!(line.matches('\n').count(), 1);

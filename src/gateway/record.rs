@@ -78,7 +78,7 @@ impl Gateway {
         let query = decided.map(|decided| recorded(&decided.rewrite));
         let mut record = self.base_record(request_id, facts, &principal, text, standing);
         record.parameters = parameters;
-        record.query = query.as_ref();
+        record.query = query;
         Box::pin(self.parts.audit.record(&record))
     }
 
@@ -183,8 +183,8 @@ impl Gateway {
 }
 
 /// What the audit says of a query, made at its first request.
-fn recorded(rewrite: &Rewrite) -> Members {
-    let bytes = rewrite.recorded.get_or_init(|| {
+fn recorded(rewrite: &Rewrite) -> &[u8] {
+    rewrite.recorded.get_or_init(|| {
         let form = match rewrite.query.form() {
             Form::Inline => "inline",
             Form::Open => "open",
@@ -192,6 +192,5 @@ fn recorded(rewrite: &Rewrite) -> Members {
         };
         let members = Members::query(&rewrite.text_sha256, &rewrite.tables, form);
         Arc::clone(members.bytes())
-    });
-    Members::from_bytes(Arc::clone(bytes))
+    })
 }

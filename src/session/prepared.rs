@@ -9,6 +9,7 @@ use crate::gateway::{Decided, Said, Standing};
 use crate::sql::Wrapped;
 use crate::sql::statement::{CopyFormat, CopyOptions, CursorOptions, Inner, Statement};
 use crate::upstream::{Binding, Shape, StatementName};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A prepared statement of the client.
@@ -17,8 +18,10 @@ pub(super) struct Prepared {
     pub(super) kind: Kind,
     /// The declared types of its parameters.
     pub(super) types: Arc<[u32]>,
-    /// What the client was told last that it gives.
+    /// What the client was told last that it gives ...
     described: Mutex<Option<Arc<Shape>>>,
+    /// ... if it ever was.
+    was_described: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -85,6 +88,7 @@ impl Prepared {
             kind,
             types,
             described: Mutex::default(),
+            was_described: AtomicBool::new(false),
         }
     }
 
@@ -92,11 +96,15 @@ impl Prepared {
     pub(super) fn describe(&self, standing: &Arc<Standing>) -> Arc<Shape> {
         let shape = Arc::new(Shape::new(standing));
         *self.described() = Some(Arc::clone(&shape));
+        self.was_described.store(true, Ordering::Release);
         shape
     }
 
     /// What the client was told, if that may have changed in this standing.
     fn in_doubt(&self, standing: &Standing) -> Option<Arc<Shape>> {
+        if !self.was_described.load(Ordering::Acquire) {
+            return None;
+        }
         let described = self.described();
         described
             .as_ref()

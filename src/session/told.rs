@@ -53,6 +53,7 @@ impl DerefMut for Told {
 
 impl Told {
     /// An error of the session's own.
+    #[cold]
     pub(super) fn new(sqlstate: &'static str, message: impl Into<String>) -> Self {
         Self(Box::new(Fields {
             sqlstate: Cow::Borrowed(sqlstate),
@@ -111,6 +112,7 @@ impl Told {
     }
 
     /// A refusal in full, or a fault in general with the request's id; the fault's cause is logged.
+    #[cold]
     pub fn of(error: &Error, request_id: Option<RequestId>) -> Self {
         match error {
             Error::Refused(refusal) => Self::refused(refusal),
@@ -126,6 +128,7 @@ impl Told {
         }
     }
 
+    #[cold]
     pub(super) fn refused(refusal: &Refusal) -> Self {
         let told = Self::new(refusal.reason.sqlstate(), refusal.message.clone());
         told.with(|told| {
@@ -155,6 +158,7 @@ impl Told {
         })
     }
 
+    #[cold]
     pub(super) fn failure(failure: Failure, request_id: Option<RequestId>) -> Self {
         match failure {
             Failure::Upstream(error) => Self::upstream(error),

@@ -61,7 +61,10 @@ pub struct CancelSlot {
 
 #[derive(Debug, Default)]
 struct State {
-    backend: Option<(Arc<Target>, CancelKey)>,
+    /// The backend the session works on.
+    key: Option<CancelKey>,
+    /// Where it, or the one before, is: kept, because it hardly ever changes.
+    target: Option<Arc<Target>>,
     /// A cancel is under way.
     cancelling: bool,
 }
@@ -69,19 +72,25 @@ struct State {
 impl CancelSlot {
     /// The session now works on this backend.
     pub(super) async fn occupy(&self, target: &Arc<Target>, key: CancelKey) {
-        self.set(Some((Arc::clone(target), key))).await;
+        let occupy = |state: &mut State| {
+            state.key = Some(key);
+            let known = state.target.as_ref();
+            if !known.is_some_and(|known| Arc::ptr_eq(known, target)) {
+                state.target = Some(Arc::clone(target));
+            }
+        };
+        self.change(occupy).await;
     }
 
     /// The session is done with its backend; waits while a cancel for it is under way.
     pub async fn vacate(&self) {
-        self.set(None).await;
+        self.change(|state| state.key = None).await;
     }
 
-    async fn set(&self, mut backend: Option<(Arc<Target>, CancelKey)>) {
-        let set = |state: &mut State| state.backend = backend.take();
+    async fn change(&self, change: impl Fn(&mut State)) {
         // As a rule nobody cancels.
-        if self.if_idle(set).is_none() {
-            Box::pin(self.once_idle(|state| state.backend = backend.take())).await;
+        if self.if_idle(&change).is_none() {
+            Box::pin(self.once_idle(change)).await;
         }
     }
 
@@ -89,7 +98,7 @@ impl CancelSlot {
     pub async fn cancel(&self) {
         let begin = |state: &mut State| {
             state.cancelling = true;
-            state.backend.clone()
+            state.target.clone().zip(state.key)
         };
         let backend = self.once_idle(begin).await;
         let _ends = Ends(self);
@@ -109,12 +118,12 @@ impl CancelSlot {
     }
 
     /// Does something as soon as no cancel is under way.
-    async fn once_idle<T>(&self, mut act: impl FnMut(&mut State) -> T) -> T {
+    async fn once_idle<T>(&self, act: impl Fn(&mut State) -> T) -> T {
         loop {
             let mut ended = pin!(self.ended.notified());
             // From here on no ring is missed.
             ended.as_mut().enable();
-            if let Some(done) = self.if_idle(&mut act) {
+            if let Some(done) = self.if_idle(&act) {
                 return done;
             }
             ended.await;

@@ -202,7 +202,7 @@ impl<D: Downstream> Relay<'_, '_, D> {
                 return Poll::Pending;
             }
             // Nothing more to be had from the database right now: what there is goes to the client.
-            match self.poll_client(cx) {
+            match self.poll_client(early, cx) {
                 Poll::Ready(Ok(true)) => continue,
                 Poll::Ready(Ok(false)) => {}
                 Poll::Ready(Err(())) => {
@@ -336,11 +336,13 @@ impl<D: Downstream> Relay<'_, '_, D> {
     }
 
     /// `Ok(true)` = the client took something, so there may be room again; `Ok(false)` = nothing to send.
-    fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, ()>> {
+    /// `early` = nothing has been answered yet, and not for long: whether the client is still there is not looked at then,
+    /// because a short query has ended before that matters.
+    fn poll_client(&mut self, early: bool, cx: &mut Context<'_>) -> Poll<Result<bool, ()>> {
         if self.gone {
             return Poll::Ready(Ok(false));
         }
-        if self.downstream.poll_gone(cx).is_ready() {
+        if !early && self.downstream.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(()));
         }
         if self.gate.is_some() || self.downstream.out().is_empty() {
