@@ -105,7 +105,7 @@ impl Session {
         let told = if !self.block.open() && !self.several {
             let message = "DECLARE CURSOR can only be used in transaction blocks";
             Told::new("25P01", message).hint("Send BEGIN first.")
-        } else if self.portals.contains_key(name) {
+        } else if self.portals.contains(name) {
             Told::new("42P03", format!("cursor \"{name}\" already exists"))
         } else {
             match self.room_for_portal() {
@@ -300,7 +300,7 @@ impl Session {
 
     /// CLOSE.
     pub(super) fn close_cursor(&mut self, name: &str) -> Result<(), Stop> {
-        if !self.portals.contains_key(name) {
+        if !self.portals.contains(name) {
             return Err(no_cursor(name).into());
         }
         self.drop_portal(name)
@@ -311,7 +311,7 @@ impl Session {
         if !matches!(told.sqlstate.get(..2), Some("34" | "55")) {
             return;
         }
-        for (name, portal) in &self.portals {
+        for (name, portal) in self.portals.iter() {
             let Some(open) = &portal.open else { continue };
             let ours = format!("\"{}\"", open.name);
             if told.message.contains(&ours) {
@@ -323,7 +323,11 @@ impl Session {
 
     /// CLOSE ALL.
     pub(super) fn close_all(&mut self) -> Result<(), Stop> {
-        let names: Vec<String> = self.portals.keys().cloned().collect();
+        let names: Vec<String> = self
+            .portals
+            .iter()
+            .map(|(name, _)| name.to_owned())
+            .collect();
         names.iter().try_for_each(|name| self.drop_portal(name))
     }
 }

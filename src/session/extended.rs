@@ -38,7 +38,7 @@ impl Session {
         let prepared = self.statement(statement)?;
         if portal.is_empty() {
             self.drop_portal("")?;
-        } else if self.portals.contains_key(&portal) {
+        } else if self.portals.contains(&portal) {
             return Err(Told::new("42P03", format!("portal \"{portal}\" already exists")).into());
         }
         self.room_for_portal()?;

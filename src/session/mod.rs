@@ -13,6 +13,7 @@ mod extended;
 mod implicit;
 mod local;
 mod message;
+mod names;
 mod parameter_types;
 mod parse;
 mod pipeline;
@@ -37,18 +38,14 @@ use crate::gateway::{Gateway, Memory, SessionFacts};
 use crate::identity::Caller;
 use crate::limits::Limits;
 use crate::upstream::{CancelSlot, Gate, Lease, Script};
+use names::Names;
 use parse::Parsed;
 use pipeline::OpenRequest;
 use prepared::{Portal, Prepared};
-use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-
-/// What a client has given names to: a bounded number. Asked several times for each query, so it has a quicker hash than
-/// the standard library's, seeded by chance as that is.
-type ByName<T> = HashMap<String, T, foldhash::fast::RandomState>;
 
 /// A logged-in client's session.
 pub struct Session {
@@ -58,14 +55,14 @@ pub struct Session {
     facts: SessionFacts,
     slot: Arc<CancelSlot>,
     settings: Settings,
-    statements: ByName<Arc<Prepared>>,
+    statements: Names<Arc<Prepared>>,
     /// What the last Parse came to.
     parsed: Option<Parsed>,
     /// Statements made or closed behind something the database has not answered yet: the mark behind that, the name, and
     /// what had it before.
     unsure: Vec<(u64, String, Option<Arc<Prepared>>)>,
     /// Portals and cursors.
-    portals: ByName<Portal>,
+    portals: Names<Portal>,
     portal_number: u64,
     savepoints: Vec<transaction::Savepoint>,
     memory: Memory,
@@ -127,10 +124,10 @@ impl Session {
             facts,
             slot,
             settings,
-            statements: ByName::default(),
+            statements: Names::default(),
             parsed: None,
             unsure: Vec::new(),
-            portals: ByName::default(),
+            portals: Names::default(),
             portal_number: 0,
             savepoints: Vec::new(),
             memory: Memory::default(),

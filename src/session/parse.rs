@@ -74,7 +74,7 @@ impl Session {
         }
         if name.is_empty() {
             self.forget_statement("");
-        } else if self.statements.contains_key(&name) {
+        } else if self.statements.contains(&name) {
             let message = format!("prepared statement \"{name}\" already exists");
             return Err(Told::new("42P05", message).into());
         }

@@ -25,7 +25,7 @@ impl Session {
     ) -> Result<Placed, Stop> {
         let (text, started) = (&statement.text, Instant::now());
         self.check_block()?;
-        let taken = self.statements.contains_key(name).then(|| {
+        let taken = self.statements.contains(name).then(|| {
             let message = format!("prepared statement \"{name}\" already exists");
             Told::new("42P05", message).hint("Send DEALLOCATE first, or choose another name.")
         });

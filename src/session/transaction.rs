@@ -247,7 +247,7 @@ impl Session {
     /// The transaction ends, and with it everything open in the database.
     pub(super) fn end_cursors(&mut self) {
         self.savepoints.clear();
-        self.portals.retain(|_, portal| portal.open.is_none());
+        self.portals.retain(|portal| portal.open.is_none());
     }
 
     /// Back to a savepoint: what was opened since is gone.
@@ -264,7 +264,7 @@ impl Session {
         else {
             return;
         };
-        self.portals.retain(|_, portal| {
+        self.portals.retain(|portal| {
             let open = portal.open.as_ref();
             open.is_none_or(|open| open.number <= portal_number)
         });
