@@ -199,19 +199,9 @@ fn compare(server: SocketAddr, hidden: &str, twin: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_hidden_row_tells_through_the_barrier() {
-    let (hidden, twin) = (
-        support::empty_database().await,
-        support::empty_database().await,
-    );
-    for (name, more) in [(&hidden, HIDDEN), (&twin, "")] {
-        let client = support::cluster().connect(name).await.unwrap();
-        client
-            .batch_execute(&format!("{SCHEMA} ANALYZE; {more}"))
-            .await
-            .unwrap();
-    }
-    let server = SocketAddr::from(([127, 0, 0, 1], support::cluster().port()));
-    tokio::task::spawn_blocking(move || compare(server, &hidden, &twin))
-        .await
-        .unwrap();
+    let schemas = [
+        format!("{SCHEMA} ANALYZE; {HIDDEN}"),
+        format!("{SCHEMA} ANALYZE; "),
+    ];
+    crate::poison::beside_its_twin(schemas, compare).await;
 }

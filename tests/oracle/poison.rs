@@ -329,19 +329,28 @@ fn compare(server: SocketAddr, poisoned: &str, twin: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_hidden_row_tells() {
-    let (poisoned, twin) = (
+    let schemas = [
+        format!("{SCHEMA}{POISON} ANALYZE"),
+        format!("{SCHEMA} ANALYZE"),
+    ];
+    beside_its_twin(schemas, compare).await;
+}
+
+/// Makes a database with hidden rows and its twin without them, by these scripts, and has them compared.
+pub(crate) async fn beside_its_twin(
+    schemas: [String; 2],
+    compare: impl FnOnce(SocketAddr, &str, &str) + Send + 'static,
+) {
+    let (hidden, twin) = (
         support::empty_database().await,
         support::empty_database().await,
     );
-    for (name, more) in [(&poisoned, POISON), (&twin, "")] {
+    for (name, schema) in [&hidden, &twin].into_iter().zip(&schemas) {
         let client = support::cluster().connect(name).await.unwrap();
-        client
-            .batch_execute(&format!("{SCHEMA}{more} ANALYZE"))
-            .await
-            .unwrap();
+        client.batch_execute(schema).await.unwrap();
     }
     let server = SocketAddr::from(([127, 0, 0, 1], support::cluster().port()));
-    tokio::task::spawn_blocking(move || compare(server, &poisoned, &twin))
+    tokio::task::spawn_blocking(move || compare(server, &hidden, &twin))
         .await
         .unwrap();
 }
